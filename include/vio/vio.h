@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* All of vio's public headers. */
+#ifndef VIO_VIO_H
+#define VIO_VIO_H
+
+#include <vio/block.h>
+#include <vio/device.h>
+#include <vio/fault.h>
+#include <vio/features.h>
+#include <vio/log.h>
+#include <vio/memory.h>
+#include <vio/queue.h>
+#include <vio/types.h>
+#include <vio/vhost_user.h>
+#include <vio/vhost_user_driver.h>
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Purpose: what the block backends share among themselves.
+ * Where it sits: backend/, above base/ only. Threads: these functions keep no state.
+ * Trust: offsets and lengths come from a driver by way of the device, which checked them against the size it
+ * knew; the file behind may have changed since, so every backend asks vio_backend_refuses() again.
+ */
+#ifndef VIO_BACKEND_H
+#define VIO_BACKEND_H
+
+#include <errno.h>
+#include <vio/block.h>
+
+#define VIO_SECTOR 512u
+
+/* The head of every channel. */
+struct vio_block_channel {
+    struct vio_block_backend *backend;
+};
+
+/* Formats the reason of a failed open; why may be NULL. Returns error, so that it ends a function in one line. */
+int vio_backend_why(int error, char *why, size_t why_size, const char *format, ...) VIO_PRINTF(4, 5);
+
+/*
+ * 0, or -EINVAL with the nearest good sizes in why, where size is not one or more whole 512-byte sectors.
+ * what: "the RAM disk", "disk.img".
+ */
+int vio_backend_check_size(uint64_t size, const char *what, char *why, size_t why_size) VIO_MUST_CHECK;
+
+/* 0, or the -errno that io must end with where it does not fit a backend of this size and mode. */
+static inline int vio_backend_refuses(const struct vio_block_io *io, uint64_t size, bool read_only)
+{
+    if (io->op == VIO_BLOCK_FLUSH)
+        return 0;
+    if (!vio_range_ok(io->offset, io->length, size))
+        return -EIO;
+    if (read_only && io->op != VIO_BLOCK_READ)
+        return -EROFS;
+    return 0;
+}
+
+#endif

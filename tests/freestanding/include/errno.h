@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* Error numbers are an agreement between vio and whoever takes it in, as in any kernel; no errno. */
+#ifndef VIO_TEST_FREESTANDING_ERRNO_H
+#define VIO_TEST_FREESTANDING_ERRNO_H
+
+#define ENOENT 2
+#define EIO 5
+#define E2BIG 7
+#define EAGAIN 11
+#define ENOMEM 12
+#define EACCES 13
+#define EFAULT 14
+#define EBUSY 16
+#define EEXIST 17
+#define ENODEV 19
+#define EINVAL 22
+#define ENOSPC 28
+#define ERANGE 34
+#define EPROTO 71
+#define EOVERFLOW 75
+#define EMSGSIZE 90
+#define EOPNOTSUPP 95
+#define ENOTSUP 95
+#define ENOBUFS 105
+#define EALREADY 114
+#define ECANCELED 125
+
+#endif
