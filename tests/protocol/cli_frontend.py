@@ -112,6 +112,10 @@ class FrontEnd:
     def capacity(self):
         return struct.unpack("<Q", self.config(0, 8))[0] * 512
 
+    def word(self, at):
+        """One load or store of 16 bits: struct.pack_into() writes zeroes first, and a device that polls sees them."""
+        return memoryview(self.memory)[at:at + 2].cast("H")
+
     def put(self, q, kind, sector, length):
         """Makes one request available: header, data and status at fixed places of the queue; and kicks."""
         desc, avail, _ = self.areas(q)
@@ -124,13 +128,13 @@ class FrontEnd:
         struct.pack_into("<QIHH", self.memory, desc + 32, GPA + status, 1, 2, 0)
         struct.pack_into("<H", self.memory, avail + 4 + self.avail[q] % self.size * 2, 0)
         self.avail[q] = (self.avail[q] + 1) & 0xffff
-        struct.pack_into("<H", self.memory, avail + 2, self.avail[q])
+        self.word(avail + 2)[0] = self.avail[q]
         os.write(self.kick[q], struct.pack("<Q", 1))
         return data, status
 
     def wait_used(self, q, seconds=10):
         _, _, used = self.areas(q)
-        while struct.unpack_from("<H", self.memory, used + 2)[0] != self.avail[q]:
+        while self.word(used + 2)[0] != self.avail[q]:
             if not select.select([self.call[q]], [], [], seconds)[0]:
                 raise TimeoutError("no used buffer on queue %d in %d s" % (q, seconds))
             os.read(self.call[q], 8)
