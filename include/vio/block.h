@@ -7,6 +7,7 @@
 #ifndef VIO_BLOCK_H
 #define VIO_BLOCK_H
 
+#include <stdatomic.h>
 #include <vio/log.h>
 #include <vio/types.h>
 
@@ -121,6 +122,11 @@ struct vio_block_file_params {
     bool direct;     /* O_DIRECT */
     bool register_memory; /* direct: guest memory as registered buffers. Pins all of it: no balloon may shrink it */
     bool no_lock;    /* do not take the lock against a second writer */
+    /*
+     * For an embedder whose handler of SIGBUS lets copies go on, by putting another page where one was lost: what it
+     * counts up *before* it does so. Then cached parts of the file are copied from a mapping. NULL: never mapped.
+     */
+    const atomic_uint *bus_faults;
     const struct vio_log *log;
 };
 /* File or block device. -EBUSY: somebody else has it locked; -EINVAL: not whole sectors. The reason is in `why`. */

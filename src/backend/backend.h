@@ -9,6 +9,7 @@
 #define VIO_BACKEND_H
 
 #include <errno.h>
+#include <string.h>
 #include <vio/block.h>
 
 #define VIO_SECTOR 512u
@@ -37,6 +38,44 @@ static inline int vio_backend_refuses(const struct vio_block_io *io, uint64_t si
     if (read_only && io->op != VIO_BLOCK_READ)
         return -EROFS;
     return 0;
+}
+
+/* Copies a read or a write that fits between its segments and a disk that lies in memory. */
+static inline void vio_backend_copy(const struct vio_block_io *io, unsigned char *disk)
+{
+    unsigned char *at = disk + io->offset;
+
+    for (uint32_t i = 0; i < io->nr_seg; at += io->seg[i].len, i++) {
+        if (io->op == VIO_BLOCK_READ)
+            memcpy(io->seg[i].base, at, io->seg[i].len);
+        else
+            memcpy(at, io->seg[i].base, io->seg[i].len);
+    }
+}
+
+/* How much of the next request is asked for while one is copied: enough to start the hardware's streams. */
+#define VIO_BACKEND_PREFETCH_LINES 16
+#define VIO_BACKEND_LINE 64
+
+/*
+ * The next request's place on the disk comes while this one is copied, and of the guest's buffer, which is more likely in
+ * some cache, the first line. A prefetch of any address is harmless.
+ */
+static inline void vio_backend_prefetch(const struct vio_block_io *io, const unsigned char *disk)
+{
+    const char *place = (const char *)disk + io->offset;
+
+    if (io->op > VIO_BLOCK_WRITE || !io->nr_seg)
+        return;
+    if (io->op == VIO_BLOCK_READ) {
+        __builtin_prefetch(io->seg[0].base, 1);
+        for (int i = 0; i < VIO_BACKEND_PREFETCH_LINES; i++)
+            __builtin_prefetch(place + i * VIO_BACKEND_LINE, 0);
+    } else {
+        __builtin_prefetch(io->seg[0].base, 0);
+        for (int i = 0; i < VIO_BACKEND_PREFETCH_LINES; i++)
+            __builtin_prefetch(place + i * VIO_BACKEND_LINE, 1);
+    }
 }
 
 #endif

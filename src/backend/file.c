@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Purpose: a disk in a file or on a block device: opening it and the calls of the interface. Each request takes
- * the first of three ways that suits it: in place (file_inline.c), the ring (file_ring.c), the slow lane
- * (file_slow.c). Where it sits: backend/. Threads: see file.h.
+ * the first of four ways that suits it: the map (file_map.c), in place (file_inline.c), the ring (file_ring.c), the
+ * slow lane (file_slow.c). Where it sits: backend/. Threads: see file.h.
  * Trust: the size is what the file had; it may be cut under us, which ends in EIO and never in stale bytes.
  */
 #include "backend/file.h"
@@ -46,6 +46,7 @@ static int file_refresh(struct vio_block_backend *b)
     if (size == 0)
         return -EINVAL;
     atomic_store(&f->size, size);
+    file_map_make(f);
     return 0;
 }
 
@@ -54,6 +55,8 @@ static void file_destroy(struct vio_block_backend *b)
     struct file_backend *f = (struct file_backend *)b;
 
     file_slow_free(f);
+    file_map_free(f);
+    pthread_mutex_destroy(&f->map_lock);
     close(f->fd);
     free(f->name);
     free(f);
@@ -128,6 +131,7 @@ static bool file_arm(struct vio_block_channel *channel, bool sleep)
         return false;
     }
     c->armed = true;
+    file_map_idle(c);
     if (c->ring_made)
         file_ring_signal(c, true);
     /* Pairs with the kernel's, which completes and then looks at the flag; and with the slow lane's. */
@@ -135,6 +139,16 @@ static bool file_arm(struct vio_block_channel *channel, bool sleep)
     if (c->finished || atomic_load_explicit(&c->slow_ready, memory_order_acquire))
         return true;
     return c->ring_made && file_ring_ready(c);
+}
+
+/* Those of done[] that succeeded by system calls. */
+static void learn(struct file_channel *c, struct vio_block_io **done, unsigned n)
+{
+    if (!atomic_load_explicit(&c->file->map, memory_order_relaxed))
+        return;
+    for (unsigned i = 0; i < n; i++)
+        if (done[i]->result == 0)
+            file_map_learn(c->file, done[i]);
 }
 
 static unsigned file_reap(struct vio_block_channel *channel, struct vio_block_io **done, unsigned max)
@@ -147,6 +161,7 @@ static unsigned file_reap(struct vio_block_channel *channel, struct vio_block_io
     n = file_slow_reap(c, done, max);
     if (c->ring_made)
         n += file_ring_reap(c, done + n, max - n);
+    learn(c, done, n);
     return n;
 }
 
@@ -244,6 +259,8 @@ static bool start(struct file_channel *c, struct vio_block_io *io)
         return file_finish(io, ret);
     for (unsigned i = 0; i < sizeof io->priv / sizeof io->priv[0]; i++)
         io->priv[i] = 0;
+    if (io->op > VIO_BLOCK_WRITE)
+        file_map_unlearn(f, io);
     switch (io->op) {
     case VIO_BLOCK_READ:
         if (f->direct)
@@ -276,9 +293,11 @@ static unsigned file_submit(struct vio_block_channel *channel, struct vio_block_
                             struct vio_block_io **done)
 {
     struct file_channel *c = (struct file_channel *)channel;
-    unsigned nr_done = 0;
+    unsigned nr_done = 0, mapped;
 
     c->now_ns = 0;
+    mapped = file_map_batch(c, io, &n, done);
+    done += mapped; /* the others come behind */
     c->batch = n;
     for (unsigned i = 0; i < n; i++)
         if (start(c, io[i]))
@@ -288,7 +307,8 @@ static unsigned file_submit(struct vio_block_channel *channel, struct vio_block_
         /* What was cached is done already. */
         nr_done += file_ring_reap_ready(c, done + nr_done, n - nr_done);
     }
-    return nr_done;
+    learn(c, done, nr_done);
+    return mapped + nr_done;
 }
 
 static const struct vio_block_ops file_ops = {
@@ -377,6 +397,7 @@ int vio_block_file_open(const struct vio_block_file_params *params, struct vio_b
     f->read_only = params->read_only;
     f->direct = params->direct;
     f->register_memory = params->register_memory;
+    f->bus_faults = params->bus_faults;
     f->name = name_of(params);
     ret = f->name ? 0 : -ENOMEM;
     if (ret == 0)
@@ -390,6 +411,8 @@ int vio_block_file_open(const struct vio_block_file_params *params, struct vio_b
     if (ret == 0)
         ret = file_slow_init(f);
     if (ret == 0) {
+        pthread_mutex_init(&f->map_lock, NULL);
+        file_map_make(f);
         *out = &f->head;
         return 0;
     }

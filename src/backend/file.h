@@ -3,7 +3,8 @@
  * Purpose: the inside of the file backend, for its own files only:
  *   file.c          opening, the calls of the interface, what a request goes through first
  *   file_probe.c    what the file and what lies under it can do; the lock
- *   file_inline.c   reads and writes that need not wait, done in submit
+ *   file_map.c      reads and writes of what is cached, copied in submit where the file is mapped
+ *   file_inline.c   others that need not wait, done in submit
  *   file_ring.c     the ring (io_uring) for all that may wait
  *   file_slow.c     one thread for what the ring cannot do
  * Threads: a channel is its owner's; of the backend only the atomics and the slow lane (with its lock) are shared.
@@ -46,6 +47,25 @@ struct file_slow {
     struct vio_block_io *first, *last;
 };
 
+/* What a map knows of each page. */
+enum file_map_set {
+    FILE_MAP_CACHED,  /* it was in the page cache when last looked at */
+    FILE_MAP_WRITTEN, /* written as a whole since the last flush; */
+    FILE_MAP_HOT,     /* and again */
+    FILE_MAP_SETS,
+};
+
+struct file_map {
+    unsigned char *base;
+    uint64_t size;
+    unsigned char *bits; /* [FILE_MAP_SETS][set_bytes] */
+    size_t set_bytes;
+    atomic_uint good;       /* bus_faults when all of it was the file's */
+    atomic_bool written_to; /* since the last flush */
+    unsigned lives;         /* under map_lock */
+    struct file_map *older; /* a smaller one that may still be in use */
+};
+
 struct file_backend {
     struct vio_block_backend head;
     const struct vio_log *log;
@@ -69,6 +89,9 @@ struct file_backend {
     atomic_uint ring_writes;
     atomic_bool exclusive;
     struct file_slow slow;
+    const atomic_uint *bus_faults; /* NULL: never mapped */
+    struct file_map *_Atomic map;  /* NULL: none */
+    pthread_mutex_t map_lock;      /* for making it anew */
 };
 
 /* Whether doing it in place pays: closed for a while when it was seen to wait. */
@@ -91,7 +114,12 @@ struct file_channel {
     uint32_t hit_rate; /* of reads that may not wait, 0..256, over about 32 */
     uint32_t skip_reads; /* go to the ring without trying */
     bool nowait_write_works;
-    struct file_guard guard_read, guard_write, guard_part;
+    struct file_guard guard_read, guard_write, guard_part, guard_map;
+    /* map */
+    uint64_t map_used; /* requests since its pages were last given back */
+    uint64_t map_used_then; /* when the timer was set */
+    bool timer_set, timer_over;
+    struct __kernel_timespec timer_time;
     /* ring */
     struct io_uring ring;
     bool ring_made, ring_failed, file_registered;
@@ -141,7 +169,22 @@ int file_lock(struct file_backend *f, char *why, size_t why_size) VIO_MUST_CHECK
 /* eMMC and UFS tell how worn they are, below dir of sysfs; false where there is nothing to read. */
 bool file_probe_lifetime(const char *dir, struct vio_block_info *info);
 
-/* file_inline.c: true: finished. */
+/* file_map.c: sends what it can through the map: taken out of io[], their number returned, and in done[]. */
+unsigned file_map_batch(struct file_channel *c, struct vio_block_io **io, unsigned *n, struct vio_block_io **done);
+/* Makes it, or a larger one; where that cannot be, there is none. */
+void file_map_make(struct file_backend *f);
+void file_map_free(struct file_backend *f);
+/* A read or write of another way has succeeded: its pages are cached now. */
+void file_map_learn(struct file_backend *f, const struct vio_block_io *io);
+/* What is no read or write begins: a flush, or pages that will be gone. */
+void file_map_unlearn(struct file_backend *f, const struct vio_block_io *io);
+/* Before sleeping. */
+void file_map_idle(struct file_channel *c);
+
+/* file_inline.c: whether a way is open; and what an operation that began at c->now_ns says of it: true: closed now. */
+bool file_guard_open(struct file_channel *c, const struct file_guard *g);
+bool file_guard_seen(struct file_channel *c, uint64_t slow_ns, struct file_guard *g);
+/* True: finished. */
 bool file_read_inline(struct file_channel *c, struct vio_block_io *io);
 bool file_write_inline(struct file_channel *c, struct vio_block_io *io);
 
@@ -157,6 +200,9 @@ unsigned file_ring_reap_ready(struct file_channel *c, struct vio_block_io **done
 /* Whether completions write wake_fd. */
 void file_ring_signal(struct file_channel *c, bool on);
 bool file_ring_ready(struct file_channel *c);
+/* One timer at a time: set, and whether it is over (then it is gone). */
+bool file_ring_timer(struct file_channel *c, unsigned seconds);
+bool file_ring_timer_over(struct file_channel *c);
 int file_ring_memory(struct file_channel *c, const struct vio_block_memory *memory) VIO_MUST_CHECK;
 
 /* file_slow.c */

@@ -42,36 +42,35 @@ static uint64_t clock_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static bool guard_open(struct file_channel *c, const struct file_guard *g)
+bool file_guard_open(struct file_channel *c, const struct file_guard *g)
 {
     if (!c->now_ns)
         c->now_ns = clock_ns();
     return c->now_ns >= g->closed_until_ns;
 }
 
-/* After an operation that began at c->now_ns. */
-static void guard_seen(struct file_channel *c, const struct vio_block_io *io, struct file_guard *g)
+bool file_guard_seen(struct file_channel *c, uint64_t slow_ns, struct file_guard *g)
 {
-    uint64_t slow = (io->op == VIO_BLOCK_READ ? GUARD_READ_NS : GUARD_WRITE_NS) + io->length;
     uint64_t now = clock_ns(), took = now - c->now_ns;
 
     c->now_ns = now;
-    if (took < slow) {
+    if (took < slow_ns) {
         if (g->since_strike < GUARD_WINDOW && ++g->since_strike == GUARD_WINDOW) {
             g->strikes = 0;
             g->pause_ms = GUARD_PAUSE_MS;
         }
-        return;
+        return false;
     }
     g->since_strike = 0;
-    if (++g->strikes < GUARD_STRIKES && took < GUARD_LONG * slow)
-        return;
+    if (++g->strikes < GUARD_STRIKES && took < GUARD_LONG * slow_ns)
+        return false;
     /* One more slow one after the pause closes it again, for twice as long. */
     g->strikes = GUARD_STRIKES - 1;
     if (!g->pause_ms)
         g->pause_ms = GUARD_PAUSE_MS;
     g->closed_until_ns = now + g->pause_ms * 1000000ull;
     g->pause_ms = vio_min_u32(g->pause_ms * 2, GUARD_PAUSE_MAX_MS);
+    return true;
 }
 
 static ssize_t transfer(const struct file_backend *f, const struct vio_block_io *io, int flags)
@@ -111,10 +110,10 @@ static bool transfer_guarded(struct file_channel *c, struct vio_block_io *io, st
 
     if (f->in_memory)
         return transfer_all(f, io);
-    if (!guard_open(c, g))
+    if (!file_guard_open(c, g))
         return false;
     transfer_all(f, io);
-    guard_seen(c, io, g);
+    file_guard_seen(c, (io->op == VIO_BLOCK_READ ? GUARD_READ_NS : GUARD_WRITE_NS) + io->length, g);
     return true;
 }
 

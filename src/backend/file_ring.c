@@ -328,6 +328,33 @@ static bool complete_range(struct file_channel *c, struct vio_block_io *io, int 
     return file_finish(io, res);
 }
 
+/* The timer's entry carries no io. */
+bool file_ring_timer(struct file_channel *c, unsigned seconds)
+{
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&c->ring);
+
+    if (!sqe)
+        return false;
+    c->timer_time = (struct __kernel_timespec){ .tv_sec = seconds };
+    c->timer_over = false;
+    io_uring_prep_timeout(sqe, &c->timer_time, 0, 0);
+    io_uring_sqe_set_data(sqe, NULL);
+    io_uring_submit(&c->ring);
+    return true;
+}
+
+bool file_ring_timer_over(struct file_channel *c)
+{
+    struct io_uring_cqe *cqe;
+
+    /* Where it is the only one, nobody reaps it. */
+    if (!c->timer_over && !c->ring_in_flight && io_uring_peek_cqe(&c->ring, &cqe) == 0) {
+        c->timer_over = true;
+        io_uring_cqe_seen(&c->ring, cqe);
+    }
+    return c->timer_over;
+}
+
 /* True: finished. */
 static bool complete(struct file_channel *c, struct vio_block_io *io, int res)
 {
@@ -353,7 +380,9 @@ static unsigned take(struct file_channel *c, struct io_uring_cqe **cqe, unsigned
     for (unsigned i = 0; i < nr; i++) {
         struct vio_block_io *io = io_uring_cqe_get_data(cqe[i]);
 
-        if (complete(c, io, cqe[i]->res))
+        if (!io)
+            c->timer_over = true;
+        else if (complete(c, io, cqe[i]->res))
             done[n++] = io;
     }
     io_uring_cq_advance(&c->ring, nr);

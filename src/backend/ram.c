@@ -15,9 +15,6 @@
 
 /* Zeroing this much takes some milliseconds: longer ranges come in pieces, so that other queues get their turn. */
 #define RAM_MAX_ZEROES (64u << 20)
-/* How much of the next request is asked for while this one is copied: enough to start the hardware's streams. */
-#define RAM_PREFETCH_LINES 4
-#define CACHE_LINE 64
 
 struct ram_backend {
     struct vio_block_backend head;
@@ -110,19 +107,13 @@ static int ram_release(const struct ram_backend *ram, uint64_t offset, uint64_t 
 static int ram_do(const struct ram_backend *ram, const struct vio_block_io *io)
 {
     int ret = vio_backend_refuses(io, ram->size, ram->read_only);
-    unsigned char *at;
 
     if (ret < 0)
         return ret;
-    at = ram->base + io->offset;
     switch (io->op) {
     case VIO_BLOCK_READ:
-        for (uint32_t i = 0; i < io->nr_seg; at += io->seg[i].len, i++)
-            memcpy(io->seg[i].base, at, io->seg[i].len);
-        return 0;
     case VIO_BLOCK_WRITE:
-        for (uint32_t i = 0; i < io->nr_seg; at += io->seg[i].len, i++)
-            memcpy(at, io->seg[i].base, io->seg[i].len);
+        vio_backend_copy(io, ram->base);
         return 0;
     case VIO_BLOCK_FLUSH:
         return 0;
@@ -131,30 +122,10 @@ static int ram_do(const struct ram_backend *ram, const struct vio_block_io *io)
     case VIO_BLOCK_WRITE_ZEROES:
         if (io->flags & VIO_BLOCK_IO_UNMAP)
             return ram_release(ram, io->offset, io->length);
-        memset(at, 0, io->length);
+        memset(ram->base + io->offset, 0, io->length);
         return 0;
     default:
         return -EOPNOTSUPP;
-    }
-}
-
-/* The next request's first lines come while this one is copied: a prefetch of any address is harmless. */
-static inline void ram_prefetch(const struct ram_backend *ram, const struct vio_block_io *io)
-{
-    const char *disk = (const char *)ram->base + io->offset;
-    const char *guest;
-
-    if (io->op > VIO_BLOCK_WRITE || !io->nr_seg)
-        return;
-    guest = io->seg[0].base;
-    for (int i = 0; i < RAM_PREFETCH_LINES; i++) {
-        if (io->op == VIO_BLOCK_READ) {
-            __builtin_prefetch(disk + i * CACHE_LINE, 0);
-            __builtin_prefetch(guest + i * CACHE_LINE, 1);
-        } else {
-            __builtin_prefetch(guest + i * CACHE_LINE, 0);
-            __builtin_prefetch(disk + i * CACHE_LINE, 1);
-        }
     }
 }
 
@@ -165,7 +136,7 @@ static unsigned ram_submit(struct vio_block_channel *channel, struct vio_block_i
 
     for (unsigned i = 0; i < n; i++) {
         if (i + 1 < n)
-            ram_prefetch(ram, io[i + 1]);
+            vio_backend_prefetch(io[i + 1], ram->base);
         io[i]->result = ram_do(ram, io[i]);
         done[i] = io[i];
     }

@@ -22,6 +22,7 @@ enum { LOST_MAX = 64 }; /* remembered for the log; more in one go are handled, a
 
 static struct loop *poked;
 static _Atomic(uintptr_t) lost[LOST_MAX]; /* 0: free */
+static atomic_uint faults;
 
 struct mapping {
     uintptr_t start, end;
@@ -128,6 +129,8 @@ static void on_sigbus(int signal_number, siginfo_t *info, void *context)
     if (info->si_code <= 0 || !find_mapping(address, &m)) {
         signal(signal_number, SIG_DFL); /* the instruction faults again, and ends the process with a core */
     } else if (m.shared && m.of_file) {
+        /* Before: who copied from what replaces it, and then looks at the count, must see that. */
+        atomic_fetch_add(&faults, 1);
         if (replace(address, &m))
             remember(address);
         else
@@ -147,6 +150,11 @@ int guard_install(struct loop *loop)
     sigdelset(&action.sa_mask, SIGBUS);
     sigdelset(&action.sa_mask, SIGSEGV);
     return sigaction(SIGBUS, &action, NULL) < 0 ? -errno : 0;
+}
+
+const atomic_uint *guard_faults(void)
+{
+    return &faults;
 }
 
 bool guard_take(uintptr_t *address)

@@ -6,6 +6,7 @@
 #ifndef VIO_CLI_GUARD_H
 #define VIO_CLI_GUARD_H
 
+#include <stdatomic.h>
 #include <vio/types.h>
 
 struct loop;
@@ -15,6 +16,8 @@ struct loop;
  * anything else ends the process as ever. loop: outlives the guard. Control thread, once.
  */
 int guard_install(struct loop *loop) VIO_MUST_CHECK;
+/* Any thread: how many pages were replaced so far, counted before each is. */
+const atomic_uint *guard_faults(void);
 /* Control thread: the next address that was lost since the last call; false: none. */
 bool guard_take(uintptr_t *address);
 

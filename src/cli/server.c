@@ -152,7 +152,8 @@ static void lost_memory(struct server *s)
             known = s->endpoint[i] != NULL && endpoint_lost_memory(s->endpoint[i], address);
         if (!known)
             vio_log(&s->log.log, VIO_LOG_WARNING, "vio",
-                    "memory that a front-end shared, and that is no guest memory (any more), became shorter in use");
+                    "a mapped file became shorter in use, or could not be read: a disk's, or memory that a front-end had "
+                    "shared");
     }
 }
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <vio/block.h>
 
+#include "cli/guard.h"
 #include "cli/registry.h"
 #include "cli/text.h"
 #include "spec/virtio.h"
@@ -31,6 +32,9 @@ static const struct spec_key disk_keys[] = {
     { .name = "pin", .form = SPEC_FLAG, .value = "on|off", .fallback = "off",
       .help = "file= with direct=on: register the guest's memory with the kernel. That pins all of it: a balloon cannot "
               "give any back" },
+    { .name = "map", .form = SPEC_FLAG, .value = "on|off", .fallback = "on",
+      .help = "file=: map the file, and copy what is cached there with no system call; while in use, cached parts of it "
+              "then count as memory of vio's" },
     { .name = "lock", .form = SPEC_FLAG, .value = "on|off", .fallback = "on",
       .help = "file=: lock the file, so that nobody else who locks writes to it" },
     { .name = "reconnect", .form = SPEC_NUMBER, .value = "SECONDS", .min = 0, .max = RECONNECT_MAX_S, .fallback = "60",
@@ -89,7 +93,7 @@ static int check_disk_keys(const struct spec *spec, char *why, size_t why_size)
 {
     static const struct {
         const char *key, *needs;
-    } rules[] = { { "direct", "file" }, { "pin", "file" }, { "lock", "file" }, { "reconnect", "nbd" } };
+    } rules[] = { { "direct", "file" }, { "pin", "file" }, { "map", "file" }, { "lock", "file" }, { "reconnect", "nbd" } };
 
     for (unsigned i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
         if (!spec_given(spec, rules[i].key) || spec_given(spec, rules[i].needs))
@@ -113,6 +117,7 @@ static int open_disk(const struct spec *spec, const struct vio_log *log, struct 
             .direct = spec_flag(spec, "direct"),
             .register_memory = spec_flag(spec, "pin"),
             .no_lock = !spec_flag(spec, "lock"),
+            .bus_faults = spec_flag(spec, "map") ? guard_faults() : NULL,
             .log = log,
         };
 

@@ -121,6 +121,31 @@ def test_memory_taken_away(folder):
     serve.stop()
 
 
+def test_disk_cut(folder):
+    """Somebody makes a disk's file shorter while it is mapped: an error for who reads there, and nothing for others."""
+    image = os.path.join(folder, "disk")
+    with open(image, "wb") as disk:
+        disk.write(b"d" * (1 << 20))
+    serve = Serve(folder, "--threads=1", "blk,file=%s,name=cut,vhost-user=%s/a" % (image, folder),
+                  "blk,ram=1M,name=other,vhost-user=%s/b" % folder)
+    front, other = FrontEnd("%s/a" % folder), FrontEnd("%s/b" % folder)
+    for n in range(3):
+        equal(front.read(1024, 512), (0, b"d" * 512))
+        equal(front.read(0, 512), (0, b"d" * 512))
+    os.truncate(image, 4096)
+    for n in range(3):
+        equal(front.read(1024, 512)[0], 1)  # VIRTIO_BLK_S_IOERR
+        equal(front.read(0, 512), (0, b"d" * 512))
+        equal(other.read(0, 512)[0], 0)
+    os.truncate(image, 1 << 20)
+    equal(front.read(1024, 512), (0, bytes(512)))
+    check(not serve.ended(), "vio ended")
+    contains(serve.log(), "cut", "failed: Input/output error")
+    front.close()
+    other.close()
+    serve.stop()
+
+
 def hung_up(peer):
     try:
         return peer.recv(1) == b""
