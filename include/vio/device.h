@@ -32,6 +32,7 @@ struct vio_device_type {
     uint16_t queue_size_max;
     uint32_t config_size;
     uint32_t req_priv_size; /* bytes behind each struct vio_req */
+    bool no_inflight;       /* its requests need no record for restarts: what was taken and not used is taken again */
 
     /* Names the missing dependency where the driver's set of device-type bits cannot be (virtio 1.4, 2.2.2); NULL: fine. */
     const char *(*features_refused)(void *self, struct vio_features features);
@@ -63,10 +64,19 @@ struct vio_device_type {
      * can; a request that was not done and never will be is given up with vio_device_abandon(). May be NULL.
      */
     void (*queue_cancel)(void *self, uint16_t queue);
+    /*
+     * Whether an available buffer notification would mean anything now. NULL: always. A queue whose buffers wait for
+     * something else (packets) says false, and is not kept awake by them.
+     */
+    bool (*queue_wants_kick)(void *self, uint16_t queue);
+    /* The queue must not be touched (true), or may be again: for a type that touches one queue while another is served. */
+    void (*queue_parked)(void *self, uint16_t queue, bool parked);
     /* A descriptor that polls readable when service has something of the backend's to finish; -1: never. */
     int (*queue_fd)(void *self, uint16_t queue);
     /* About to sleep (true) or awake (false): whether queue_fd must signal. True back: finished work waits, do not sleep. */
     bool (*queue_arm)(void *self, uint16_t queue, bool sleep);
+    /* Control thread: the driver has disabled the queue (virtio 1.4, 2.6.1); it has left. What it set for it is void. */
+    void (*queue_reset)(void *self, uint16_t queue);
 
     /* Device-type state beyond what the core saves (status, features, queues, configuration). May be NULL. */
     int (*save)(void *self, struct vio_state *state);
@@ -171,6 +181,13 @@ int vio_device_config_write(struct vio_device *dev, uint32_t offset, const void 
 uint32_t vio_device_config_generation(const struct vio_device *dev);
 /* For device types: new bytes; the generation moves and, after DRIVER_OK, the transport notifies (2.5.2). */
 void vio_device_config_set(struct vio_device *dev, uint32_t offset, const void *from, uint32_t len, bool notify);
+/*
+ * For device types, owner thread: what the driver asked for through a queue, in place before the buffer is put. The driver
+ * knows; nobody is notified.
+ */
+void vio_device_config_patch(struct vio_device *dev, uint32_t offset, const void *from, uint32_t len);
+/* For device types, any thread: bits of one byte, in one step. notify: from the control thread only. */
+void vio_device_config_bits(struct vio_device *dev, uint32_t offset, uint8_t clear, uint8_t set, bool notify);
 
 /* The configuration of a queue, for a transport to edit while the queue is stopped. NULL: no such queue. */
 struct vio_queue_cfg *vio_device_queue_cfg(struct vio_device *dev, uint16_t queue);
@@ -231,11 +248,27 @@ void vio_device_queue_kick_drain(struct vio_device *dev, uint16_t queue);
 int vio_device_queue_backend_fd(struct vio_device *dev, uint16_t queue);
 bool vio_device_queue_enabled(const struct vio_device *dev, uint16_t queue);
 
+/* The owner is parked (true: now, before it says so), or goes on. */
+void vio_device_queue_parked(struct vio_device *dev, uint16_t queue, bool parked);
+
 /* ---- for device types (owner thread) */
+
+/* -EINVAL, and the sentence for a person in why (NULL: not wanted): for what a type's create function refuses. Any thread. */
+int vio_device_refuse(char *why, size_t why_size, const char *format, ...) VIO_PRINTF(3, 4);
+/* Whether buffers may be taken now: enabled, not broken, not about to end, no translation missing. */
+bool vio_device_queue_takes(const struct vio_device *dev, uint16_t queue);
+/* After a take outside of service: raises what it found (a fault, a missing translation). */
+void vio_device_queue_report(struct vio_device *dev, uint16_t queue);
+/* Control thread: has the owner serve the queue once, also if it sleeps. */
+void vio_device_queue_poke(struct vio_device *dev, uint16_t queue);
 
 struct vio_devq *vio_device_queue(struct vio_device *dev, uint16_t queue);
 /* Shows the driver the n buffers that were put since the last time, and notifies it if it wants that. */
 void vio_device_publish(struct vio_device *dev, uint16_t queue, unsigned n);
+/* The same in two steps, where a notification may wait. Shows only; true: the driver wants to be told. */
+bool vio_device_publish_quietly(struct vio_device *dev, uint16_t queue, unsigned n) VIO_MUST_CHECK;
+/* Notifies the driver; of a queue that is entered and not parked. */
+void vio_device_call(struct vio_device *dev, uint16_t queue);
 /*
  * A taken buffer that will never be put: its request broke the queue, or it is left to the next owner (queue_cancel).
  * It no longer counts as in flight; its memory goes with the queue.

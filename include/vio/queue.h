@@ -90,6 +90,11 @@ struct vio_devq_params {
     const struct vio_map *map;     /* how descriptor and ring addresses translate */
     struct vio_inflight *inflight; /* may be NULL; see ring/inflight.h */
     uint32_t priv_size;            /* bytes behind each request for the device */
+    /*
+     * Buffers are used in the order in which they were taken, and with INDIRECT_DESC each is one descriptor: then a packed
+     * ring that is said to be at its beginning, and is not, is found out (a device that was killed).
+     */
+    bool find_position;
 };
 
 /* Bytes of zeroed, 64-byte aligned memory that a queue of these parameters needs. */
@@ -107,10 +112,36 @@ void vio_devq_stop(struct vio_devq *q, struct vio_queue_state *state);
  * segment tables are in use, or a translation is missing (vio_devq_miss).
  */
 unsigned vio_devq_take(struct vio_devq *q, struct vio_req **reqs, unsigned max);
+/*
+ * Takes back the take of the newest n buffers (the last n of those taken, in the order they came, none of them put or
+ * written to): they are available again. For queues without an in-flight record.
+ */
+void vio_devq_untake(struct vio_devq *q, struct vio_req **reqs, unsigned n);
+/*
+ * The express way, for devices that give buffers back at once (packets): buffers of exactly one direct descriptor, with no
+ * struct vio_req. Takes up to max of the next ones, writable or not; stops before one that is anything else (a chain, an
+ * indirect table, the other direction, a miss, a fault): take() then deals with that. 0 also while requests are in
+ * flight, with an in-flight record, with IN_ORDER, and while writes are logged. Ends with express_put: the first `nr` of
+ * the `taken` are used, with lens[] bytes written each (NULL: none), and the rest are available again; nothing else may be done with
+ * the queue between.
+ */
+struct vio_piece {
+    uint8_t *base;
+    uint32_t len;
+    uint16_t id;
+};
+unsigned vio_devq_express(struct vio_devq *q, struct vio_piece *pieces, unsigned max, bool writable);
+void vio_devq_express_put(struct vio_devq *q, const struct vio_piece *pieces, const uint32_t *lens, unsigned nr,
+                          unsigned taken);
 /* Marks one buffer used with the length its writer counted; invisible to the driver until published. */
 void vio_devq_put(struct vio_devq *q, struct vio_req *req);
 /* Shows the driver all that was put. True where the driver wants a used buffer notification (2.7.7, 2.8.14). */
 bool vio_devq_publish(struct vio_devq *q) VIO_MUST_CHECK;
+/*
+ * For a notification that was delayed: whether the driver has switched all of them off since; it looks for used buffers
+ * itself before it relies on them again. One load; false also where EVENT_IDX of a split queue does not tell.
+ */
+bool vio_devq_silenced(const struct vio_devq *q);
 /*
  * Asks for available buffer notifications. True where buffers are available already (the request is then undone):
  * do not sleep. disarm says that none are needed.

@@ -26,6 +26,7 @@ struct vio_vu_params {
     int fd;                  /* LISTEN_FD, FD: taken */
     bool inband;             /* offer INBAND_NOTIFICATIONS (never to QEMU, which acknowledges it and does not speak it) */
     bool iommu;              /* offer ACCESS_PLATFORM: the front-end translates (QEMU: iommu_platform=on) */
+    bool net_config;         /* offer CONFIG for a network device (never to QEMU before 8.0, which keeps that itself) */
     const struct vio_log *log;
     /* For network devices; NULL: not offered. 0 or -errno. */
     int (*net_rarp)(void *ctx, struct vio_vu *vu, const uint8_t mac[6]);

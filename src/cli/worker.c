@@ -240,6 +240,7 @@ static void do_park(struct worker *w, struct command *command)
             vio_device_queue_disarm(q->dev, q->queue);
         list_remove(q);
         q->state = QUEUE_PARKED;
+        vio_device_queue_parked(q->dev, q->queue, true);
     }
     answer(w, command, 0);
 }
@@ -250,6 +251,7 @@ static void do_unpark(struct worker *w, struct command *command)
 
     assert(q->parked > 0);
     if (--q->parked == 0) {
+        vio_device_queue_parked(q->dev, q->queue, false);
         watch_queue(w, q);
         activate(w, q);
     }

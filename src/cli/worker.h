@@ -36,6 +36,11 @@ unsigned worker_pool_running(const struct worker_pool *pool); /* threads there a
 
 struct worker_group_params {
     unsigned threads;      /* the group's queues are spread over so many workers; >= 1 */
+    /*
+     * NULL, or what several groups have in common: those of one name are served by one and the same worker, so that what
+     * their devices share needs no lock. threads is 1 then. Copied.
+     */
+    const char *name;
     enum worker_poll poll;
     void (*wake)(void *ctx, struct vio_device *dev); /* any thread: vio_host_ops.wake */
     void *wake_ctx;

@@ -23,8 +23,18 @@ enum {
     NUDGE_SIGNAL = SIGUSR1,
 };
 
+/* The one worker of all groups of a name; gone with the last of them. */
+struct worker_home {
+    struct worker_home *next;
+    char *name;
+    unsigned groups;
+    struct worker *own; /* NULL with shared workers */
+    struct worker *worker;
+};
+
 struct worker_pool {
     const struct vio_log *log;
+    struct worker_home *homes;
     unsigned shared;       /* workers that all groups share; 0: each group has its own */
     struct worker *worker; /* [shared] */
     unsigned turn;         /* where the next group starts among the shared ones */
@@ -35,7 +45,8 @@ struct worker_pool {
 struct worker_group {
     struct worker_pool *pool;
     struct worker_group_params params;
-    struct worker *own;          /* [params.threads], or NULL with shared workers */
+    struct worker_home *home;    /* of a group with a name; else NULL */
+    struct worker *own;          /* [params.threads], or NULL with shared workers, or with a home */
     struct worker **worker;      /* [params.threads] */
     struct vio_device *dev;      /* set by the first attach */
     struct worker_queue **queue; /* by number of the queue; NULL: not attached */
@@ -350,27 +361,97 @@ unsigned worker_pool_running(const struct worker_pool *pool)
     return pool->running;
 }
 
+/* A worker that the shared ones take turns to be. */
+static struct worker *next_shared(struct worker_pool *pool)
+{
+    return &pool->worker[pool->turn++ % pool->shared];
+}
+
+static void home_leave(struct worker_pool *pool, struct worker_home *home)
+{
+    if (home == NULL || --home->groups > 0)
+        return;
+    for (struct worker_home **at = &pool->homes; *at != NULL; at = &(*at)->next) {
+        if (*at == home) {
+            *at = home->next;
+            break;
+        }
+    }
+    if (home->own != NULL)
+        worker_stop(pool, home->own);
+    free(home->own);
+    free(home->name);
+    free(home);
+}
+
+static struct worker_home *home_enter(struct worker_pool *pool, const char *name)
+{
+    struct worker_home *home;
+
+    for (home = pool->homes; home != NULL; home = home->next) {
+        if (strcmp(home->name, name) == 0) {
+            home->groups++;
+            return home;
+        }
+    }
+    home = calloc(1, sizeof(*home));
+    if (home == NULL)
+        return NULL;
+    home->groups = 1;
+    home->name = strdup(name);
+    home->own = pool->shared == 0 ? workers_new(1) : NULL;
+    if (home->name == NULL || (pool->shared == 0 && home->own == NULL)) {
+        home_leave(pool, home);
+        return NULL;
+    }
+    home->worker = home->own != NULL ? home->own : next_shared(pool);
+    home->next = pool->homes;
+    pool->homes = home;
+    return home;
+}
+
+/* The workers of a group that has none of its own yet. */
+static int find_workers(struct worker_group *group, const char *name)
+{
+    struct worker_pool *pool = group->pool;
+    unsigned threads = group->params.threads;
+
+    group->worker = calloc(threads, sizeof(struct worker *));
+    if (group->worker == NULL)
+        return -ENOMEM;
+    if (name != NULL) {
+        group->home = home_enter(pool, name);
+        if (group->home == NULL)
+            return -ENOMEM;
+        group->worker[0] = group->home->worker;
+        return 0;
+    }
+    if (pool->shared == 0) {
+        group->own = workers_new(threads);
+        if (group->own == NULL)
+            return -ENOMEM;
+    }
+    for (unsigned i = 0; i < threads; i++)
+        group->worker[i] = group->own != NULL ? &group->own[i] : next_shared(pool);
+    return 0;
+}
+
 int worker_group_create(struct worker_pool *pool, const struct worker_group_params *params, struct worker_group **out)
 {
     struct worker_group *group = calloc(1, sizeof(*group));
-    unsigned threads = params->threads;
 
     if (group == NULL)
         return -ENOMEM;
+    assert(params->name == NULL || params->threads == 1);
     group->pool = pool;
     group->params = *params;
-    if (pool->shared > 0 && threads > pool->shared)
-        threads = pool->shared;
-    group->params.threads = threads;
-    group->worker = calloc(threads, sizeof(struct worker *));
-    if (pool->shared == 0)
-        group->own = workers_new(threads);
-    if (group->worker == NULL || (pool->shared == 0 && group->own == NULL)) {
+    group->params.name = NULL; /* the caller's */
+    if (pool->shared > 0 && params->threads > pool->shared)
+        group->params.threads = pool->shared;
+    if (find_workers(group, params->name) < 0) {
         worker_group_destroy(group);
         return -ENOMEM;
     }
-    for (unsigned i = 0; i < threads; i++)
-        group->worker[i] = group->own != NULL ? &group->own[i] : &pool->worker[pool->turn++ % pool->shared];
     *out = group;
     return 0;
 }
@@ -381,6 +462,7 @@ void worker_group_destroy(struct worker_group *group)
         return;
     for (unsigned i = 0; group->own != NULL && i < group->params.threads; i++)
         worker_stop(group->pool, &group->own[i]);
+    home_leave(group->pool, group->home);
     free(group->own);
     free(group->worker);
     free(group->queue);

@@ -8,8 +8,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -174,19 +172,6 @@ static const struct vio_device_type blk_type = {
 
 /* ------------------------------------------------------------------ making one */
 
-VIO_PRINTF(3, 4)
-static int refuse(char *why, size_t why_size, const char *format, ...)
-{
-    va_list ap;
-
-    if (why != NULL && why_size > 0) {
-        va_start(ap, format);
-        vsnprintf(why, why_size, format, ap);
-        va_end(ap);
-    }
-    return -EINVAL;
-}
-
 static bool power_of_two(uint32_t n)
 {
     return n != 0 && (n & (n - 1)) == 0;
@@ -195,19 +180,19 @@ static bool power_of_two(uint32_t n)
 static int check_params(const struct vio_blk_params *p, const struct vio_block_info *info, char *why, size_t why_size)
 {
     if (p->queues == 0 || p->queues > VIO_DEVICE_QUEUES_MAX)
-        return refuse(why, why_size, "%u queues: 1 to %d are possible", p->queues, VIO_DEVICE_QUEUES_MAX);
-    if (p->queue_size_max != 0 && (!power_of_two(p->queue_size_max) || p->queue_size_max > VIO_QUEUE_SIZE_MAX))
-        return refuse(why, why_size, "a queue of %u: a power of two to %d is possible (virtio 1.4, 2.7)",
+        return vio_device_refuse(why, why_size, "%u queues: 1 to %d are possible", p->queues, VIO_DEVICE_QUEUES_MAX);
+    if (p->queue_size_max != 0 && !vio_queue_size_ok(p->queue_size_max, false))
+        return vio_device_refuse(why, why_size, "a queue of %u: a power of two to %d is possible (virtio 1.4, 2.7)",
                       p->queue_size_max, VIO_QUEUE_SIZE_MAX);
     if (p->block_size != 0 && (!power_of_two(p->block_size) || p->block_size < VIRTIO_BLK_SECTOR || p->block_size > 65536))
-        return refuse(why, why_size, "a block size of %u: a power of two from 512 to 65536 is possible", p->block_size);
+        return vio_device_refuse(why, why_size, "a block size of %u: a power of two from 512 to 65536 is possible", p->block_size);
     if (p->block_size != 0 && info->size % p->block_size != 0)
-        return refuse(why, why_size, "the disk's size, %" PRIu64 " bytes, is not a multiple of the block size %u",
+        return vio_device_refuse(why, why_size, "the disk's size, %" PRIu64 " bytes, is not a multiple of the block size %u",
                       info->size, p->block_size);
     if (p->size_max != 0 && p->size_max < VIRTIO_BLK_SECTOR)
-        return refuse(why, why_size, "a largest piece of %u bytes: at least a sector, 512, is needed", p->size_max);
+        return vio_device_refuse(why, why_size, "a largest piece of %u bytes: at least a sector, 512, is needed", p->size_max);
     if (p->seg_max > VIO_BLOCK_SEGS_MAX)
-        return refuse(why, why_size, "%u pieces a request: at most %d are possible", p->seg_max, VIO_BLOCK_SEGS_MAX);
+        return vio_device_refuse(why, why_size, "%u pieces a request: at most %d are possible", p->seg_max, VIO_BLOCK_SEGS_MAX);
     return 0;
 }
 
@@ -274,7 +259,7 @@ int vio_blk_create(const struct vio_blk_params *params, struct vio_device **out,
     int ret = params->backend->ops->info(params->backend, &info);
 
     if (ret < 0) {
-        (void)refuse(why, why_size, "what the disk is cannot be found out: %s", strerror(-ret));
+        (void)vio_device_refuse(why, why_size, "what the disk is cannot be found out: %s", strerror(-ret));
         return ret;
     }
     ret = check_params(params, &info, why, why_size);
@@ -293,7 +278,7 @@ int vio_blk_create(const struct vio_blk_params *params, struct vio_device **out,
     ret = blk != NULL ? vio_device_create(&device, &blk->dev) : -ENOMEM;
     if (ret < 0) {
         free(blk);
-        (void)refuse(why, why_size, "out of memory");
+        (void)vio_device_refuse(why, why_size, "out of memory");
         return ret;
     }
     blk_config_fill(blk, &config);

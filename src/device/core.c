@@ -9,6 +9,8 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,6 +55,18 @@ static struct vio_features own_features(const struct vio_device_params *params)
     /* A device must offer VERSION_1 (virtio 1.4, 6.2): no mask takes it away. */
     ring = vio_features_minus(ring, vio_features_minus(params->ring_mask, version));
     return vio_features_or(vio_features_and(params->features, type_bits()), ring);
+}
+
+int vio_device_refuse(char *why, size_t why_size, const char *format, ...)
+{
+    va_list ap;
+
+    if (why != NULL && why_size > 0) {
+        va_start(ap, format);
+        vsnprintf(why, why_size, format, ap);
+        va_end(ap);
+    }
+    return -EINVAL;
 }
 
 int vio_device_create(const struct vio_device_params *params, struct vio_device **out)

@@ -73,10 +73,12 @@ struct vio_device {
     struct vio_features chosen;
     uint8_t status;
     bool resetting;
-    bool draining;              /* no host: events wait until the drain is over */
+    bool draining;              /* no host: events wait until the drain is over... */
+    bool told;                  /* ...or until the service of a queue is: then there are some */
+    unsigned serving;
     unsigned memory_depth;      /* between memory_begin and memory_end */
-    uint32_t generation;
-    uint8_t *config;
+    _Atomic uint32_t generation;
+    uint8_t *config;            /* core_config.c: each byte is read and written atomically while queues run */
     struct vio_log_limit limit;
 
     uint16_t queues;

@@ -58,9 +58,27 @@ static void tell(struct vio_device *dev, struct core_queue *q, unsigned event)
     if (dev->host != NULL) {
         if (dev->host->wake != NULL)
             dev->host->wake(dev->host_ctx, dev);
+    } else if (dev->serving > 0) {
+        dev->told = true; /* when the device is left: a transport that hears of it may reset, and end the queues */
     } else if (!dev->draining) {
         vio_device_control(dev); /* the control thread is this one */
     }
+}
+
+/* Without a host, around what may find something in the middle of a queue's service. */
+static void enter_service(struct vio_device *dev)
+{
+    if (dev->host == NULL)
+        dev->serving++;
+}
+
+static void leave_service(struct vio_device *dev)
+{
+    if (dev->host != NULL || --dev->serving > 0 || !dev->told)
+        return;
+    dev->told = false;
+    if (!dev->draining)
+        vio_device_control(dev);
 }
 
 static void report_fault(struct vio_device *dev, struct core_queue *q)
@@ -86,6 +104,14 @@ static void report_miss(struct vio_device *dev, struct core_queue *q)
     tell(dev, q, CORE_EVENT_MISS);
 }
 
+static inline void report(struct vio_device *dev, struct core_queue *q)
+{
+    if (__builtin_expect(vio_devq_fault(q->vq) != VIO_FAULT_NONE, 0))
+        report_fault(dev, q);
+    else if (__builtin_expect(q->iommu, 0))
+        report_miss(dev, q);
+}
+
 unsigned vio_device_queue_service(struct vio_device *dev, uint16_t queue, unsigned budget)
 {
     struct core_queue *q = &dev->queue[queue];
@@ -96,23 +122,46 @@ unsigned vio_device_queue_service(struct vio_device *dev, uint16_t queue, unsign
         return 0;
     if (__builtin_expect(orders != 0 || q->missing, 0))
         budget = obey(dev, q, orders, budget);
+    enter_service(dev);
     done = dev->type->service(dev->self, queue, budget);
     core_count(&q->services, 1);
-    /* Last: with no host, these may end in a reset and take the queue away. */
-    if (__builtin_expect(vio_devq_fault(q->vq) != VIO_FAULT_NONE, 0))
-        report_fault(dev, q);
-    else if (__builtin_expect(q->iommu, 0))
-        report_miss(dev, q);
+    report(dev, q);
+    /* Last: with no host, this may end in a reset and take the queue away. */
+    leave_service(dev);
     return done;
 }
 
-/* Whether a notification of the driver's could mean anything now. */
+void vio_device_queue_report(struct vio_device *dev, uint16_t queue)
+{
+    if (dev->queue[queue].entered)
+        report(dev, &dev->queue[queue]);
+}
+
+void vio_device_queue_parked(struct vio_device *dev, uint16_t queue, bool parked)
+{
+    if (dev->type->queue_parked != NULL)
+        dev->type->queue_parked(dev->self, queue, parked);
+}
+
 static bool takes(const struct core_queue *q)
 {
     unsigned orders = atomic_load_explicit(&q->orders, memory_order_relaxed);
 
     return (orders & (CORE_ORDER_DISABLED | CORE_ORDER_HOLD)) == 0 && !q->missing &&
            vio_devq_fault(q->vq) == VIO_FAULT_NONE;
+}
+
+bool vio_device_queue_takes(const struct vio_device *dev, uint16_t queue)
+{
+    const struct core_queue *q = &dev->queue[queue];
+
+    return q->entered && takes(q);
+}
+
+/* Whether a notification of the driver's could mean anything now. */
+static bool wants_kick(struct vio_device *dev, const struct core_queue *q)
+{
+    return takes(q) && (dev->type->queue_wants_kick == NULL || dev->type->queue_wants_kick(dev->self, q->index));
 }
 
 bool vio_device_queue_arm(struct vio_device *dev, uint16_t queue)
@@ -124,7 +173,7 @@ bool vio_device_queue_arm(struct vio_device *dev, uint16_t queue)
         return false;
     if (orders & (CORE_ORDER_MAP_CHANGED | CORE_ORDER_CANCEL))
         return true;
-    if (takes(q) && vio_devq_arm_kick(q->vq))
+    if (wants_kick(dev, q) && vio_devq_arm_kick(q->vq))
         return true;
     if (dev->type->queue_arm != NULL && dev->type->queue_arm(dev->self, queue, true)) {
         vio_device_queue_disarm(dev, queue);
@@ -187,16 +236,25 @@ struct vio_devq *vio_device_queue(struct vio_device *dev, uint16_t queue)
     return queue < dev->queues ? dev->queue[queue].vq : NULL;
 }
 
-void vio_device_publish(struct vio_device *dev, uint16_t queue, unsigned n)
+bool vio_device_publish_quietly(struct vio_device *dev, uint16_t queue, unsigned n)
 {
     struct core_queue *q = &dev->queue[queue];
 
     core_count(&q->buffers, n);
     core_count(&q->publishes, 1);
-    if (vio_devq_publish(q->vq)) {
-        core_count(&q->calls, 1);
-        dev->transport->used(dev->transport_ctx, queue);
-    }
+    return vio_devq_publish(q->vq);
+}
+
+void vio_device_call(struct vio_device *dev, uint16_t queue)
+{
+    core_count(&dev->queue[queue].calls, 1);
+    dev->transport->used(dev->transport_ctx, queue);
+}
+
+void vio_device_publish(struct vio_device *dev, uint16_t queue, unsigned n)
+{
+    if (vio_device_publish_quietly(dev, queue, n))
+        vio_device_call(dev, queue);
 }
 
 void vio_device_abandon(struct vio_device *dev, uint16_t queue, struct vio_req *req)

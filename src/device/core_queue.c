@@ -64,14 +64,22 @@ static void order(struct core_queue *q, unsigned set, unsigned clear)
 
 static void park(struct vio_device *dev, struct core_queue *q)
 {
-    if (q->attached && q->parked++ == 0 && dev->host != NULL && dev->host->park != NULL)
+    if (!q->attached || q->parked++ > 0)
+        return;
+    if (dev->host != NULL && dev->host->park != NULL)
         dev->host->park(dev->host_ctx, dev, q->index);
+    else
+        vio_device_queue_parked(dev, q->index, true);
 }
 
 static void unpark(struct vio_device *dev, struct core_queue *q)
 {
-    if (q->attached && q->parked > 0 && --q->parked == 0 && dev->host != NULL && dev->host->unpark != NULL)
+    if (!q->attached || q->parked == 0 || --q->parked > 0)
+        return;
+    if (dev->host != NULL && dev->host->unpark != NULL)
         dev->host->unpark(dev->host_ctx, dev, q->index);
+    else
+        vio_device_queue_parked(dev, q->index, false);
 }
 
 /* With no threads of a host's: serves here until nothing is in flight. */
@@ -207,6 +215,7 @@ static enum vio_fault make_live(struct vio_device *dev, struct core_queue *q, in
         .map = vio_memory_map(dev->memory),
         .inflight = q->inflight,
         .priv_size = dev->type->req_priv_size,
+        .find_position = dev->type->no_inflight,
     };
     size_t bytes = vio_devq_bytes(&params);
     /* Mapped, not allocated: zero without being touched, so a large queue costs what is used of it. */
@@ -359,6 +368,8 @@ void vio_device_queue_reset(struct vio_device *dev, uint16_t queue)
         return;
     stop(dev, queue, true);
     core_queue_default(dev, q);
+    if (dev->type->queue_reset != NULL)
+        dev->type->queue_reset(dev->self, queue);
 }
 
 void vio_device_pause(struct vio_device *dev)
@@ -412,6 +423,11 @@ void vio_device_queue_kick_changed(struct vio_device *dev, uint16_t queue)
         return;
     park(dev, q);
     unpark(dev, q);
+}
+
+void vio_device_queue_poke(struct vio_device *dev, uint16_t queue)
+{
+    vio_device_queue_kick_changed(dev, queue); /* an owner serves what was parked */
 }
 
 void vio_device_memory_begin(struct vio_device *dev, bool drain)

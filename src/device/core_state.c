@@ -400,10 +400,12 @@ int vio_device_load(struct vio_device *dev, const uint8_t *bytes, size_t size)
     else if (l.features.w[0] != dev->chosen.w[0] || l.features.w[1] != dev->chosen.w[1])
         ret = refuse(dev, "its features are not the negotiated ones");
     if (ret == 0) {
-        load_config(dev, &l);
+        /* The type first: what it puts back into the configuration is no difference to tell the driver of. */
         s = (struct vio_state){ .from = bytes + head, .left = size - head };
         ret = dev->type->load != NULL ? dev->type->load(dev->self, &s) : 0;
     }
+    if (ret == 0)
+        load_config(dev, &l);
     if (ret < 0) {
         vio_device_reset(dev);
         return -EINVAL;

@@ -95,6 +95,46 @@ unsigned vio_devq_take(struct vio_devq *q, struct vio_req **reqs, unsigned max)
     return got;
 }
 
+void vio_devq_untake(struct vio_devq *q, struct vio_req **reqs, unsigned n)
+{
+    while (n-- > 0) {
+        struct vio_req *req = reqs[n];
+
+        vio_req_release_segs(q, req);
+        req->state_ = VIO_REQ_FREE;
+        req->log_nr_ = 0;
+        if (q->packed)
+            packed_untake(q, req);
+        else
+            q->avail_idx--;
+        q->in_flight--;
+        if (q->in_order) {
+            q->order_tail = q->order_tail == 0 ? q->size - 1u : q->order_tail - 1;
+            q->nr_order--;
+        }
+    }
+}
+
+unsigned vio_devq_express(struct vio_devq *q, struct vio_piece *pieces, unsigned max, bool writable)
+{
+    q->missed = false; /* as take: what it stops at, take finds again */
+    if (__builtin_expect(q->fault != VIO_FAULT_NONE || q->in_flight > 0 || q->inflight != NULL || q->in_order ||
+                             q->map->dirty.on || q->at_recover < q->nr_recover, 0))
+        return 0;
+    if (max > VIO_QUEUE_BATCH)
+        max = VIO_QUEUE_BATCH;
+    return q->packed ? packed_express(q, pieces, max, writable) : split_express(q, pieces, max, writable);
+}
+
+void vio_devq_express_put(struct vio_devq *q, const struct vio_piece *pieces, const uint32_t *lens, unsigned nr,
+                          unsigned taken)
+{
+    if (q->packed)
+        packed_express_put(q, pieces, lens, nr, taken);
+    else
+        split_express_put(q, pieces, lens, nr, taken);
+}
+
 /* The length the driver is told: what was written without a gap from the start (2.7.8.2). */
 static uint32_t used_len(const struct vio_req *req)
 {
@@ -206,6 +246,11 @@ bool vio_devq_publish(struct vio_devq *q)
     call = q->packed ? packed_publish(q) : split_publish(q);
     q->unpublished = 0;
     return call;
+}
+
+bool vio_devq_silenced(const struct vio_devq *q)
+{
+    return q->packed ? packed_silenced(q) : split_silenced(q);
 }
 
 bool vio_devq_pending(const struct vio_devq *q)

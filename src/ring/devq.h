@@ -180,6 +180,20 @@ static inline enum vio_step vio_chain_end(struct vio_devq *q, struct vio_chain *
     return VIO_STEP_OK;
 }
 
+/* A descriptor of the express way: NULL where it is anything but one piece inside one span, with these rights. */
+static inline uint8_t *vio_express_host(struct vio_devq *q, uint64_t addr, uint32_t len, unsigned need)
+{
+    uint64_t n = len;
+
+    if (__builtin_expect(len == 0 || addr + (n - 1) < addr, 0))
+        return NULL;
+    if (__builtin_expect(!vio_span_has(&q->cache, addr) || len - 1 > q->cache.last - addr, 0)) {
+        if (vio_map_at(q->map, &q->cache, addr, &n) == NULL || n < len)
+            return NULL;
+    }
+    return __builtin_expect((q->cache.access & need) != 0, 1) ? q->cache.host_ + (addr - q->cache.start) : NULL;
+}
+
 /* The segment table, if it holds one, goes back. */
 static inline void vio_req_release_segs(struct vio_devq *q, struct vio_req *req)
 {

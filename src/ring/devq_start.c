@@ -138,15 +138,87 @@ static enum vio_fault set_state(struct vio_devq *q, const struct vio_queue_state
     return VIO_FAULT_NONE;
 }
 
+/* ------------------------------------------------------------------ a packed ring whose position nobody knows */
+
+#define PACKED_MARKS (VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED)
+
+static uint16_t packed_marks(const struct vio_devq *q, unsigned i)
+{
+    return (uint16_t)(vio_shm_load64(q->desc, (size_t)i * 16 + 8) >> 48) & PACKED_MARKS;
+}
+
+static bool marks_avail(uint16_t marks)
+{
+    return marks == VIRTQ_DESC_F_AVAIL || marks == VIRTQ_DESC_F_USED;
+}
+
+/* The first position at which something changes that can be the device's: what is available begins, or a lap ends. */
+static unsigned guess_position(const struct vio_devq *q)
+{
+    uint16_t before = packed_marks(q, q->size - 1u);
+    unsigned turn = 0;
+
+    for (unsigned i = 0; i < q->size; i++) {
+        uint16_t marks = packed_marks(q, i);
+
+        if (marks_avail(marks) && !marks_avail(before))
+            return i;
+        if (i > 0 && turn == 0 && marks != before && marks_avail(marks) == marks_avail(before))
+            turn = i;
+        before = marks;
+    }
+    return turn;
+}
+
+/* Whether all the ring is as it must be if the device stands at `at`: available ones from there on, then used ones. */
+static bool position_fits(const struct vio_devq *q, unsigned at, bool wrap)
+{
+    bool in_run = true;
+
+    for (unsigned n = 0; n < q->size; n++) {
+        unsigned i = (at + n) % q->size;
+        uint16_t marks = packed_marks(q, i);
+        bool lap = i >= at ? wrap : !wrap;
+
+        in_run = in_run && marks_avail(marks);
+        /* Used ones are of the lap before this place's. */
+        if (marks != (in_run ? (lap ? VIRTQ_DESC_F_AVAIL : VIRTQ_DESC_F_USED) : (lap ? 0 : PACKED_MARKS)))
+            return false;
+    }
+    return true;
+}
+
+/*
+ * The front-end says "at the beginning", but QEMU (7.2 to 10.2 at least) says so of every packed ring whose device was
+ * killed: the format has no index that it could read. Where each buffer is one descriptor (as network drivers have it
+ * that may use indirect tables) and they are used in order, the marks tell. A fresh ring tells its beginning.
+ */
+static void find_packed_position(struct vio_devq *q)
+{
+    for (unsigned tries = 0; tries < 3; tries++) { /* the driver may be adding buffers */
+        unsigned at = guess_position(q);
+        uint16_t marks = packed_marks(q, at);
+        bool wrap = marks == VIRTQ_DESC_F_AVAIL || marks == 0;
+
+        if (!position_fits(q, at, wrap))
+            continue;
+        q->avail_idx = q->used_idx = (uint16_t)at;
+        q->avail_wrap = q->used_wrap = wrap;
+        return;
+    }
+}
+
 /*
  * Without a record, buffers between the two positions belong to an owner that is gone. Used in order they are simply
  * taken again: the split ring keeps what is not used. More than a ring of them means the numbers are no ring's.
  */
-static enum vio_fault settle_state(struct vio_devq *q)
+static enum vio_fault settle_state(struct vio_devq *q, bool may_find)
 {
     if (q->packed) {
         bool same = q->avail_idx == q->used_idx && q->avail_wrap == q->used_wrap;
 
+        if (same && q->avail_idx == 0 && q->avail_wrap && may_find)
+            find_packed_position(q);
         /* Descriptors that were taken may have been overwritten by used ones: only a record can tell. */
         return same ? VIO_FAULT_NONE : VIO_FAULT_RING_STATE;
     }
@@ -190,7 +262,7 @@ enum vio_fault vio_devq_start(void *mem, const struct vio_devq_params *p, struct
         return fault;
     old = vio_inflight_old(q);
     if (!old)
-        fault = settle_state(q);
+        fault = settle_state(q, p->find_position && q->indirect && q->inflight == NULL);
     if (fault == VIO_FAULT_NONE && q->inflight != NULL)
         fault = vio_inflight_start(q, old);
     if (fault == VIO_FAULT_NONE)

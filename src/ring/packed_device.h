@@ -165,6 +165,17 @@ static inline unsigned packed_take(struct vio_devq *q, struct vio_req **reqs, un
     return got;
 }
 
+static inline void packed_untake(struct vio_devq *q, const struct vio_req *req)
+{
+    if (q->avail_idx < req->slots) {
+        q->avail_idx = (uint16_t)(q->avail_idx + q->size);
+        q->avail_wrap = !q->avail_wrap;
+    }
+    q->avail_idx = (uint16_t)(q->avail_idx - req->slots);
+    q->slots_in_flight -= req->slots;
+    q->free_req[q->nr_free++] = req->index;
+}
+
 /* A buffer that an earlier owner took: its descriptors are in the record, for the ring may have moved on. */
 static inline enum vio_step packed_take_recovered(struct vio_devq *q, uint16_t head, struct vio_req **out)
 {
@@ -239,6 +250,74 @@ static inline void packed_put(struct vio_devq *q, const struct vio_req *req, uin
     packed_used_step(q, slots);
 }
 
+static inline unsigned packed_express(struct vio_devq *q, struct vio_piece *pieces, unsigned max, bool writable)
+{
+    unsigned need = writable ? VIO_ACCESS_WRITE : VIO_ACCESS_READ, i = 0;
+    uint16_t flags = writable ? VIRTQ_DESC_F_WRITE : 0;
+    struct packed_at at = { q->avail_idx, q->avail_wrap };
+
+    if (max > (unsigned)(q->size - q->unpublished))
+        max = q->size - q->unpublished;
+    for (; i < max; i++) {
+        /* Pairs with the driver's release of the head's flags (2.8.21.1). */
+        uint64_t word1 = vio_shm_load64_acquire(q->desc, (size_t)at.idx * 16 + 8);
+        struct vio_desc d;
+
+        if (!packed_is_avail(word1, at.wrap))
+            break;
+        vio_shm_prefetch(q->desc, (size_t)at.idx * 16 + 256);
+        d = packed_decode(vio_shm_load64(q->desc, (size_t)at.idx * 16), word1);
+        if (__builtin_expect((d.flags & (VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_INDIRECT | VIRTQ_DESC_F_WRITE)) != flags, 0))
+            break;
+        pieces[i].base = vio_express_host(q, d.addr, d.len, need);
+        pieces[i].len = d.len;
+        pieces[i].id = d.next;
+        if (__builtin_expect(pieces[i].base == NULL, 0))
+            break;
+        if (writable)
+            __builtin_prefetch(pieces[i].base, 1);
+        else
+            __builtin_prefetch(pieces[i].base, 0);
+        packed_step(q, &at);
+    }
+    q->avail_idx = at.idx;
+    q->avail_wrap = at.wrap;
+    return i;
+}
+
+static inline void packed_express_put(struct vio_devq *q, const struct vio_piece *pieces, const uint32_t *lens,
+                                      unsigned nr, unsigned taken)
+{
+    unsigned left = taken - nr, i = 0;
+
+    if (__builtin_expect(left > 0, 0)) {
+        if (q->avail_idx < left) {
+            q->avail_idx = (uint16_t)(q->avail_idx + q->size);
+            q->avail_wrap = !q->avail_wrap;
+        }
+        q->avail_idx = (uint16_t)(q->avail_idx - left);
+    }
+    for (; i < nr; i++) {
+        uint32_t len = lens != NULL ? lens[i] : 0;
+        uint16_t flags = (uint16_t)((q->used_wrap ? VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED : 0) |
+                                    (len > 0 ? VIRTQ_DESC_F_WRITE : 0));
+        uint64_t word1 = (uint64_t)len | (uint64_t)pieces[i].id << 32 | (uint64_t)flags << PACKED_FLAGS_SHIFT;
+
+        /* As packed_put: the first of a batch is written by publish. */
+        if (i == 0 && q->unpublished == 0) {
+            q->first_put = q->used_idx;
+            q->first_word = word1;
+        } else {
+            vio_shm_store64(q->desc, (size_t)q->used_idx * 16 + 8, word1);
+        }
+        if (++q->used_idx == q->size) {
+            q->used_idx = 0;
+            q->used_wrap = !q->used_wrap;
+        }
+    }
+    q->unpublished = (uint16_t)(q->unpublished + nr);
+}
+
 static inline bool packed_publish(struct vio_devq *q)
 {
     size_t at = (size_t)q->first_put * 16;
@@ -252,6 +331,11 @@ static inline bool packed_publish(struct vio_devq *q)
     /* Pairs with the driver's arm_call (2.8.14). */
     vio_shm_full_barrier();
     return vio_packed_wanted(q->driver, q->size, q->used_idx, q->used_wrap, q->unpublished, q->event_idx);
+}
+
+static inline bool packed_silenced(const struct vio_devq *q)
+{
+    return (vio_shm_load32(q->driver, 0) >> 16 & 3) == VIRTQ_EVENT_F_DISABLE;
 }
 
 static inline void packed_store_event(struct vio_devq *q, uint16_t desc, uint16_t flags)

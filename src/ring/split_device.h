@@ -159,6 +159,52 @@ static inline unsigned split_take(struct vio_devq *q, struct vio_req **reqs, uns
     return got;
 }
 
+static inline unsigned split_express(struct vio_devq *q, struct vio_piece *pieces, unsigned max, bool writable)
+{
+    unsigned need = writable ? VIO_ACCESS_WRITE : VIO_ACCESS_READ, n = split_peek(q, max), i;
+    uint16_t flags = writable ? VIRTQ_DESC_F_WRITE : 0;
+
+    if (n > max)
+        n = max;
+    for (i = 0; i < n; i++) {
+        pieces[i].id = split_head(q, (uint16_t)(q->avail_idx + i));
+        vio_shm_prefetch(q->desc, (size_t)(pieces[i].id & q->mask) * 16);
+    }
+    for (i = 0; i < n; i++) {
+        struct vio_desc d;
+
+        if (__builtin_expect(pieces[i].id >= q->size, 0))
+            break;
+        d = split_fetch(q, pieces[i].id);
+        if (__builtin_expect(d.flags != flags, 0))
+            break;
+        pieces[i].base = vio_express_host(q, d.addr, d.len, need);
+        pieces[i].len = d.len;
+        if (__builtin_expect(pieces[i].base == NULL, 0))
+            break;
+        if (writable)
+            __builtin_prefetch(pieces[i].base, 1);
+        else
+            __builtin_prefetch(pieces[i].base, 0);
+    }
+    q->avail_idx = (uint16_t)(q->avail_idx + i);
+    return i;
+}
+
+static inline void split_express_put(struct vio_devq *q, const struct vio_piece *pieces, const uint32_t *lens, unsigned nr,
+                                     unsigned taken)
+{
+    for (unsigned i = 0; i < nr; i++) {
+        size_t at = VIRTQ_USED_RING + 8u * (size_t)((uint16_t)(q->used_idx + i) & q->mask);
+
+        vio_shm_store32(q->device, at, pieces[i].id);
+        vio_shm_store32(q->device, at + 4, lens != NULL ? lens[i] : 0);
+    }
+    q->used_idx = (uint16_t)(q->used_idx + nr);
+    q->unpublished = (uint16_t)(q->unpublished + nr);
+    q->avail_idx = (uint16_t)(q->avail_idx - (taken - nr));
+}
+
 static inline void split_put(struct vio_devq *q, struct vio_req *req, uint32_t len)
 {
     size_t at = VIRTQ_USED_RING + 8u * (size_t)(q->used_idx & q->mask);
@@ -193,6 +239,11 @@ static inline bool split_publish(struct vio_devq *q)
         return (vio_shm_load16(q->driver, VIRTQ_AVAIL_FLAGS) & VIRTQ_AVAIL_F_NO_INTERRUPT) == 0;
     event = vio_shm_load16(q->driver, VIRTQ_AVAIL_USED_EVENT((size_t)q->size));
     return vio_event_hit(event, q->used_idx, q->unpublished);
+}
+
+static inline bool split_silenced(const struct vio_devq *q)
+{
+    return !q->event_idx && (vio_shm_load16(q->driver, VIRTQ_AVAIL_FLAGS) & VIRTQ_AVAIL_F_NO_INTERRUPT) != 0;
 }
 
 static inline bool split_arm(struct vio_devq *q)

@@ -18,7 +18,8 @@ TRANSPORTS = ["vhost_user_driver", "vhost_user", "vhost_kernel", "vfio_user"]  #
 # Each public header belongs to the layer that implements it.
 PUBLIC = {
     "types": "base", "log": "base", "features": "base",
-    "block": "base",  # the interface that block devices and backends share, and base/ types only
+    "block": "base",  # the interfaces that devices and backends share, and base/ types only
+    "net": "base",
     "memory": "memory", "cursor": "memory",
     "fault": "ring", "queue": "ring",
     "device": "device/core", "driver": "driver/core",
@@ -73,7 +74,7 @@ def allowed(includer, included):
     if a == b:
         return None
     if a == "backend":
-        return None if b == "base" else "backend/ includes only base/"
+        return None if b in ("base", "spec") else "backend/ includes only base/ and the constants of spec/"
     if b == "backend":
         # its interface is met by the devices that use it and by the program that makes one
         return None if a.startswith("device/") and layer(a) == layer("device/x") or a == "cli" \

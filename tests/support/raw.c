@@ -34,7 +34,8 @@ void raw_close(struct raw *r)
 
 static enum vio_fault start(struct raw *r, const struct vio_queue_state *state, bool fresh)
 {
-    struct vio_devq_params p = { .cfg = &r->cfg, .features = r->features, .priv_size = 8 };
+    struct vio_devq_params p = { .cfg = &r->cfg, .features = r->features, .priv_size = 8,
+                                 .find_position = r->find_position };
     enum vio_fault fault;
 
     r->cfg = (struct vio_queue_cfg){

@@ -24,6 +24,7 @@ struct raw {
     struct vio_devq *q;
     void *mem;
     size_t bytes;
+    bool find_position; /* for the next start */
     void *record; /* in-flight record, or NULL */
     struct vio_inflight inflight;
     uint16_t at;  /* split: next available index; packed: next position */

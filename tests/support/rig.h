@@ -8,7 +8,7 @@
 
 #include <vio/device.h>
 
-enum { RIG_QUEUES_MAX = 4, RIG_MEMORY = 8 << 20, RIG_LINES = 64 };
+enum { RIG_QUEUES_MAX = 9, RIG_MEMORY = 8 << 20, RIG_LINES = 64 };
 
 /* A place in the driver's memory, under both its names. */
 struct rig_at {

@@ -292,6 +292,107 @@ static void notification_data(void **state)
     raw_close(&r);
 }
 
+/* A device that was killed: the next one is told "at the beginning", and goes on where the ring stands. */
+static void packed_goes_on_without_a_position(void **state)
+{
+    (void)state;
+    for (unsigned served = 0; served < 40; served++) {
+        for (unsigned waiting = 0; waiting <= 7; waiting++) {
+            struct vio_queue_state begin = vio_queue_state_initial(true), end;
+            struct vio_req *reqs[8];
+            struct raw r;
+
+            raw_open(&r, 7, PACKED | VIO_FEATURE(VIRTIO_F_INDIRECT_DESC), false);
+            r.find_position = true;
+            raw_start(&r);
+            for (unsigned i = 0; i < served; i++) {
+                raw_packed(&r, raw_at(&r, 0), 64, i % 7, VIRTQ_DESC_F_WRITE);
+                assert_int_equal(vio_devq_take(r.q, reqs, 1), 1);
+                vio_devq_put(r.q, reqs[0]);
+                (void)!vio_devq_publish(r.q);
+            }
+            for (unsigned i = 0; i < waiting; i++)
+                raw_packed(&r, raw_at(&r, 64), 64, i, VIRTQ_DESC_F_WRITE);
+            /* Some were taken, and not used. */
+            assert_int_equal(vio_devq_take(r.q, reqs, waiting / 2), waiting / 2);
+            raw_crash(&r);
+            assert_int_equal(raw_resume(&r, &begin), VIO_FAULT_NONE);
+            assert_int_equal(vio_devq_take(r.q, reqs, 8), waiting);
+            for (unsigned i = 0; i < waiting; i++) {
+                assert_int_equal(reqs[i]->id, i);
+                vio_devq_put(r.q, reqs[i]);
+            }
+            (void)!vio_devq_publish(r.q);
+            end = raw_stop(&r);
+            assert_int_equal(end.avail_idx, (served + waiting) % 7);
+            assert_int_equal(end.avail_wrap, (served + waiting) / 7 % 2 == 0);
+            raw_close(&r);
+        }
+    }
+}
+
+/* Chains leave marks behind that say nothing: then the position is what was said. */
+static void packed_that_does_not_tell_begins_anew(void **state)
+{
+    struct vio_queue_state begin = vio_queue_state_initial(true), end;
+    struct vio_req *reqs[8];
+    struct raw r;
+
+    (void)state;
+    raw_open(&r, 8, PACKED | VIO_FEATURE(VIRTIO_F_INDIRECT_DESC), false);
+    r.find_position = true;
+    raw_start(&r);
+    for (unsigned i = 0; i < 6; i++) { /* of two descriptors each, one lap and a half */
+        raw_good(&r, (uint16_t)(i % 4));
+        assert_int_equal(vio_devq_take(r.q, reqs, 1), 1);
+        vio_devq_put(r.q, reqs[0]);
+        (void)!vio_devq_publish(r.q);
+    }
+    raw_crash(&r);
+    assert_int_equal(raw_resume(&r, &begin), VIO_FAULT_NONE);
+    end = raw_stop(&r);
+    assert_true(end.avail_idx == 0 && end.avail_wrap);
+    raw_close(&r);
+}
+
+/* Four times around a ring of 7 or 8: takes all three, gives back the last two, takes them again. */
+static void untaken_is_available_again(void **state)
+{
+    static const uint64_t bits[] = { 0, PACKED, VIO_FEATURE(VIRTIO_F_IN_ORDER), PACKED | VIO_FEATURE(VIRTIO_F_IN_ORDER) };
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(bits) / sizeof(bits[0]); i++) {
+        struct raw r;
+
+        raw_open(&r, bits[i] & PACKED ? 7 : 8, bits[i], false);
+        raw_start(&r);
+        for (unsigned lap = 0; lap < 10; lap++) {
+            struct vio_req *reqs[8] = { 0 };
+            uint16_t ids[3];
+
+            for (uint16_t id = 0; id < 3; id++)
+                raw_good(&r, (uint16_t)(2 * id));
+            assert_int_equal(vio_devq_take(r.q, reqs, 8), 3);
+            for (unsigned k = 0; k < 3; k++)
+                ids[k] = reqs[k]->id;
+            vio_devq_untake(r.q, reqs + 1, 2);
+            assert_int_equal(vio_devq_in_flight(r.q), 1);
+            assert_true(vio_devq_pending(r.q));
+            vio_devq_put(r.q, reqs[0]);
+            assert_int_equal(vio_devq_take(r.q, reqs + 1, 8), 2);
+            for (unsigned k = 1; k < 3; k++) {
+                assert_int_equal(reqs[k]->id, ids[k]);
+                assert_int_equal(reqs[k]->in.left + reqs[k]->out.left, 32);
+                vio_devq_put(r.q, reqs[k]);
+            }
+            (void)!vio_devq_publish(r.q);
+            assert_int_equal(vio_devq_fault(r.q), VIO_FAULT_NONE);
+            assert_int_equal(vio_devq_in_flight(r.q), 0);
+        }
+        raw_close(&r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -299,6 +400,9 @@ int main(void)
         cmocka_unit_test(refused_split),  cmocka_unit_test(refused_packed), cmocka_unit_test(resumes_at_used),
         cmocka_unit_test(split_bytes),    cmocka_unit_test(packed_bytes),   cmocka_unit_test(device_bytes),
         cmocka_unit_test(driver_refused), cmocka_unit_test(notification_data),
+        cmocka_unit_test(untaken_is_available_again),
+        cmocka_unit_test(packed_goes_on_without_a_position),
+        cmocka_unit_test(packed_that_does_not_tell_begins_anew),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

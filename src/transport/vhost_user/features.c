@@ -45,6 +45,7 @@ static const struct {
 
 uint64_t vu_offered_protocol(const struct vu_session *s)
 {
+    const struct vio_device_type *type = vio_device_type(s->dev);
     const struct vio_vu_params *p = &s->vu->p;
     uint64_t bits = vu_protocol_spoken();
 
@@ -57,8 +58,10 @@ uint64_t vu_offered_protocol(const struct vu_session *s)
     if (p->net_mtu != NULL)
         bits |= bit(VHOST_USER_PROTOCOL_F_MTU);
     /* QEMU before 8.0 gives up on a back-end that has CONFIG for a device that it keeps the configuration of itself. */
-    if (vio_device_type(s->dev)->config_size == 0)
+    if (type->config_size == 0 || (type->id == VIRTIO_ID_NET && !p->net_config))
         bits &= ~bit(VHOST_USER_PROTOCOL_F_CONFIG);
+    if (type->no_inflight)
+        bits &= ~(bit(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD) | bit(VHOST_USER_PROTOCOL_F_GET_VRING_BASE_INFLIGHT));
     return bits;
 }
 
@@ -198,7 +201,8 @@ int vu_reset_owner(struct vu_session *s, struct vu_msg *m)
 
 int vu_get_queue_num(struct vu_session *s, struct vu_msg *m)
 {
-    vu_reply_u64(s, m, s->queues);
+    /* For a network device this has always meant pairs, though the document says queues (DPDK, QEMU). */
+    vu_reply_u64(s, m, vio_device_type(s->dev)->id == VIRTIO_ID_NET ? s->queues / 2 : s->queues);
     return VU_LATER;
 }
 

@@ -76,7 +76,7 @@ const struct vu_message vu_messages[] = {
       .does = "those that the front-end speaks. INBAND_NOTIFICATIONS without BACKEND_REQ and REPLY_ACK ends the connection",
       .handle = vu_set_protocol_features },
     { .id = VHOST_USER_GET_QUEUE_NUM, .name = "GET_QUEUE_NUM", EXACT(0), WITH(MQ), REPLIES(VU_REFUSE_CLOSE, "u64"),
-      .does = "how many queues the device has", .handle = vu_get_queue_num },
+      .does = "how many queues the device has; for a network device how many pairs", .handle = vu_get_queue_num },
     { .id = VHOST_USER_SET_VRING_ENABLE, .name = "SET_VRING_ENABLE", STATE, .protocol_bit = VU_BIT_NONE,
       .virtio_bit = VU_BIT_ANY_PROTOCOL, .when = VU_WHEN_OWNED,
       .does = "a queue that is disabled takes nothing; requests in flight end", .handle = vu_set_vring_enable },

@@ -107,6 +107,19 @@ static int check_ready(struct vu_session *s, uint16_t queue)
     return 0;
 }
 
+/*
+ * Where the front-end says that the queue stands. DPDK's driver gives the available position only and leaves the upper
+ * half 0: with no record of requests in flight both positions are the same, since a queue that stops finishes them.
+ */
+static void resume_at(const struct vu_session *s, const struct vu_vring *v, struct vio_queue_state *state)
+{
+    uint32_t base = v->base;
+
+    if (packed(s) && base >> 16 == 0 && !v->recorded)
+        base |= base << 16;
+    vio_queue_state_unpack(state, packed(s), base);
+}
+
 int vu_vring_start(struct vu_session *s, uint16_t queue)
 {
     struct vu_vring *v = &s->vring[queue];
@@ -130,12 +143,12 @@ int vu_vring_start(struct vu_session *s, uint16_t queue)
     cfg->log_used = (v->addr.flags & VHOST_USER_VRING_ADDR_F_LOG) != 0;
     cfg->log_addr = v->addr.log;
     cfg->ready = true;
-    cfg->state = vio_queue_state_initial(packed(s));
-    if (v->base_set && !v->base_old)
-        vio_queue_state_unpack(&cfg->state, packed(s), v->base);
     ret = vu_inflight_give(s, queue);
     if (ret != 0)
         return ret;
+    cfg->state = vio_queue_state_initial(packed(s));
+    if (v->base_set && !v->base_old)
+        resume_at(s, v, &cfg->state);
     v->begun = true;
     ret = vio_device_queue_start(s->dev, queue);
     if (ret != 0)
