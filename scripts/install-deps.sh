@@ -18,6 +18,7 @@ pkg-config:finds the libraries below
 liburing-dev:asynchronous file I/O of the disk backends
 libjansson-dev:the --json output
 libnbd-dev:header for nbd=URI disks
+libslirp-dev:header for user-mode networking
 '
 test='
 clang:second compiler, sanitizers
@@ -28,6 +29,7 @@ python3:protocol tests and the test runner
 nbdkit:NBD server that the nbd=URI tests talk to
 qemu-utils:qemu-nbd, the other NBD server they talk to
 libxml2-utils:xmllint, which reads what vio xml prints
+libdpdk-dev:driver of DPDK, which one test sends through
 '
 guest='
 qemu-system-x86:the virtual machine that the guest tests boot
@@ -38,10 +40,15 @@ kmod:depmod for the modules of the guest
 e2fsprogs:mkfs.ext4 and fsck in the guest
 fio:load and verification in the guest
 mmdebstrap:makes the small Debian that one test boots
+iproute2:ip, in the guest and for the network namespace of the tap
+iputils-ping:ping in the guest
+ethtool:offloads in the guest
+iperf3:load on the network, in the guest and against the host
 '
 bench='
 qemu-system-common:qemu-storage-daemon, which vio is measured against
 fio:reference figures of files without virtio between
+libdpdk-dev:driver and device of DPDK, which the network figures need
 '
 
 only_check=no

@@ -30,7 +30,7 @@ struct endpoint {
     struct vio_vu *vu;
     struct loop_timer timer;
     char *name;
-    bool ended;
+    bool ended, shares;
     atomic_bool woken;
 };
 
@@ -46,8 +46,11 @@ bool endpoint_wants_activation(const struct spec *spec)
 int endpoint_check(const struct spec *spec, bool handed, char *why, size_t why_size)
 {
     bool path = spec_given(spec, "vhost-user"), fd = spec_given(spec, "fd"), connect = spec_flag(spec, "connect");
+    const struct device_kind *kind = device_kind_of(spec);
     const char *text = NULL;
 
+    if (kind->check != NULL && kind->check(spec, why, why_size) < 0)
+        return -EINVAL;
     if (connect && (fd || !path))
         text = "connect=on needs vhost-user=PATH, the socket at which the front-end listens";
     else if (!path && !fd && !handed)
@@ -144,6 +147,22 @@ static void vu_ended(void *ctx, struct vio_vu *vu)
     loop_poke(e->loop); /* destroyed from there, not from inside its own call */
 }
 
+static int vu_rarp(void *ctx, struct vio_vu *vu, const uint8_t mac[6])
+{
+    const struct endpoint *e = ctx;
+
+    (void)vu;
+    return e->kind->rarp(e->dev, mac);
+}
+
+static int vu_mtu(void *ctx, struct vio_vu *vu, uint16_t mtu)
+{
+    const struct endpoint *e = ctx;
+
+    (void)vu;
+    return e->kind->set_mtu(e->dev, mtu);
+}
+
 /* ------------------------------------------------------------------ making and ending */
 
 static int make_device(struct endpoint *e, const struct endpoint_params *params, char *why, size_t why_size)
@@ -156,12 +175,16 @@ static int make_device(struct endpoint *e, const struct endpoint_params *params,
         .wake_ctx = e,
     };
     struct vio_device_params base = { .name = e->name, .log = e->log, .host = &worker_host_ops };
-    int err = worker_group_create(params->pool, &group, &e->group);
+    int err;
 
+    if (e->kind->shares != NULL)
+        group.name = e->kind->shares(params->spec);
+    e->shares = group.name != NULL;
+    err = worker_group_create(params->pool, &group, &e->group);
     if (err < 0)
         return err;
     base.host_ctx = e->group;
-    return e->kind->create(params->spec, &base, &e->dev, why, why_size);
+    return e->kind->create(params->spec, &base, params->switches, &e->dev, why, why_size);
 }
 
 static int make_transport(struct endpoint *e, const struct endpoint_params *params, char *why, size_t why_size)
@@ -171,6 +194,9 @@ static int make_transport(struct endpoint *e, const struct endpoint_params *para
         .fd = -1,
         .inband = spec_flag(params->spec, "inband"),
         .iommu = spec_flag(params->spec, "iommu"),
+        .net_config = e->kind->shows_config != NULL && e->kind->shows_config(params->spec),
+        .net_rarp = e->kind->rarp != NULL ? vu_rarp : NULL,
+        .net_mtu = e->kind->set_mtu != NULL ? vu_mtu : NULL,
         .log = e->log,
         .watch = vu_watch,
         .timer = vu_set_timer,
@@ -207,13 +233,21 @@ out:
     return 0;
 }
 
-void endpoint_destroy(struct endpoint *e)
+void endpoint_stop(struct endpoint *e)
 {
     if (e == NULL)
         return;
     vio_vu_destroy(e->vu);
+    e->vu = NULL;
     if (e->loop != NULL)
         loop_timer_cancel(e->loop, &e->timer);
+}
+
+void endpoint_destroy(struct endpoint *e)
+{
+    if (e == NULL)
+        return;
+    endpoint_stop(e);
     vio_device_destroy(e->dev);
     worker_group_destroy(e->group);
     free(e->name);
@@ -227,6 +261,26 @@ const char *endpoint_name(const struct endpoint *e)
     return e->name;
 }
 
+const struct device_kind *endpoint_kind(const struct endpoint *e)
+{
+    return e->kind;
+}
+
+struct vio_device *endpoint_device(const struct endpoint *e)
+{
+    return e->dev;
+}
+
+bool endpoint_connected(const struct endpoint *e)
+{
+    return e->vu != NULL && vio_vu_connected(e->vu);
+}
+
+bool endpoint_shares(const struct endpoint *e)
+{
+    return e->shares;
+}
+
 bool endpoint_ended(const struct endpoint *e)
 {
     return e->ended;
@@ -238,12 +292,13 @@ void endpoint_poked(struct endpoint *e)
         vio_device_control(e->dev);
 }
 
-void endpoint_refresh(struct endpoint *e)
+int endpoint_refresh(struct endpoint *e)
 {
     int err = e->kind->refresh != NULL ? e->kind->refresh(e->dev) : 0;
 
     if (err < 0)
         vio_log(e->log, VIO_LOG_ERROR, e->name, "cannot look at the disk again: %s", strerror(-err));
+    return err;
 }
 
 bool endpoint_lost_memory(struct endpoint *e, uintptr_t address)
@@ -262,7 +317,8 @@ bool endpoint_lost_memory(struct endpoint *e, uintptr_t address)
         snprintf(why, sizeof(why),
                  "guest memory at 0x%" PRIx64 " is gone: the front-end made the file of its memory shorter while vio "
                  "was using it", region.gpa + (address - (uintptr_t)host));
-        vio_vu_drop(e->vu, why);
+        if (e->vu != NULL)
+            vio_vu_drop(e->vu, why);
         return true;
     }
     return false;

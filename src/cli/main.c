@@ -15,6 +15,8 @@ static const struct {
     { "serve", "give devices to another VMM", word_serve },
     { "backend", "one device, by QEMU's conventions for back-end programs", word_backend },
     { "xml", "what attaches a device to a guest: libvirt's XML, QEMU's options", word_xml },
+    { "ctl", "asks a vio that serves: its devices, counters, links, captures", word_ctl },
+    { "top", "what the devices of a vio that serves do, each second", word_top },
     { "version", "which vio this is, and what it was built with", word_version },
 };
 

@@ -5,8 +5,8 @@
 #include <assert.h>
 #include <string.h>
 
-const struct device_kind *const device_kinds[] = { &device_kind_blk, NULL };
-const struct spec_type *const device_spec_types[] = { &device_kind_blk.spec, NULL };
+const struct device_kind *const device_kinds[] = { &device_kind_blk, &device_kind_net, NULL };
+const struct spec_type *const device_spec_types[] = { &device_kind_blk.spec, &device_kind_net.spec, NULL };
 
 const struct device_kind *device_kind_find(const char *name)
 {

@@ -8,13 +8,16 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/control.h"
 #include "cli/endpoint.h"
 #include "cli/guard.h"
 #include "cli/log.h"
 #include "cli/options.h"
 #include "cli/process.h"
+#include "cli/requests.h"
+#include "cli/switches.h"
 
-enum { NAME_SIZE = 80, WHY_SIZE = 1024, FDS_OF_PROCESS = 32 };
+enum { NAME_SIZE = 80, WHY_SIZE = 1024, FDS_OF_PROCESS = 32 + CONTROL_CLIENTS_MAX };
 
 struct server {
     const struct server_params *params;
@@ -22,6 +25,8 @@ struct server {
     struct activation activation;
     struct loop *loop;
     struct worker_pool *pool;
+    struct switches *switches;
+    struct control *control;      /* NULL: none */
     char (*name)[NAME_SIZE];      /* [nr] */
     int *socket;                  /* [nr]; from systemd, or -1 */
     struct endpoint **endpoint;   /* [nr]; NULL: not made yet, or ended */
@@ -129,6 +134,7 @@ static int make_endpoints(struct server *s)
             .log = &s->log.log,
             .loop = s->loop,
             .pool = s->pool,
+            .switches = s->switches,
         };
         int err = endpoint_create(&params, &s->endpoint[i]);
 
@@ -157,6 +163,17 @@ static void lost_memory(struct server *s)
     }
 }
 
+/* Its only front-end went away. What others use as well, on a thread that is not this one, stays until the end. */
+static void endpoint_gone(struct server *s, unsigned i)
+{
+    if (endpoint_shares(s->endpoint[i])) {
+        endpoint_stop(s->endpoint[i]);
+        return;
+    }
+    endpoint_destroy(s->endpoint[i]);
+    s->endpoint[i] = NULL;
+}
+
 static void poked(void *ctx)
 {
     struct server *s = ctx;
@@ -169,26 +186,48 @@ static void poked(void *ctx)
 
         if (e == NULL)
             continue;
+        endpoint_poked(e);
         if (endpoint_ended(e)) {
-            endpoint_destroy(e);
-            s->endpoint[i] = NULL;
+            endpoint_gone(s, i);
             continue;
         }
         left++;
-        endpoint_poked(e);
         if (refresh)
-            endpoint_refresh(e);
+            (void)endpoint_refresh(e);
     }
     if (left == 0 || process_stop_wanted())
         loop_stop(s->loop);
 }
 
+static json_t *answer(void *ctx, const json_t *request)
+{
+    const struct server *s = ctx;
+
+    return requests_answer(s->endpoint, s->params->nr, request);
+}
+
+static int make_control(struct server *s)
+{
+    struct control_params params = {
+        .path = s->params->control, .loop = s->loop, .log = &s->log.log, .answer = answer, .ctx = s,
+    };
+    char why[WHY_SIZE];
+    int err;
+
+    if (params.path == NULL)
+        return 0;
+    err = control_create(&params, &s->control, why, sizeof(why));
+    if (err < 0)
+        vio_log(&s->log.log, VIO_LOG_ERROR, "vio", "--control: %s", why);
+    return err;
+}
+
 static int serve_until_stopped(struct server *s)
 {
     const struct server_params *p = s->params;
-    int err = 0;
+    int err = make_control(s);
 
-    if (p->pidfile != NULL)
+    if (err == 0 && p->pidfile != NULL)
         err = process_write_pidfile(p->pidfile, &s->log.log);
     if (err < 0)
         return err;
@@ -219,6 +258,8 @@ static int start_and_serve(struct server *s)
     if (err == 0)
         err = worker_pool_create(s->params->threads, &s->log.log, &s->pool);
     if (err == 0)
+        err = switches_create(&s->log.log, &s->switches);
+    if (err == 0)
         err = guard_install(s->loop);
     if (err == 0)
         err = process_catch_signals(s->loop);
@@ -233,8 +274,12 @@ static int start_and_serve(struct server *s)
 
 static void stop(struct server *s)
 {
+    control_destroy(s->control);
+    for (unsigned i = 0; i < s->params->nr; i++)
+        endpoint_stop(s->endpoint[i]);
     for (unsigned i = 0; i < s->params->nr; i++)
         endpoint_destroy(s->endpoint[i]);
+    switches_destroy(s->switches);
     worker_pool_destroy(s->pool);
     if (s->pidfile_written)
         unlink(s->params->pidfile);

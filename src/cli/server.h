@@ -18,6 +18,7 @@ struct server_params {
     enum vio_log_level level;
     bool json;                /* log lines as JSON */
     const char *pidfile;      /* NULL: none */
+    const char *control;      /* the path of the control socket; NULL: none */
 };
 
 /* The exit status. */

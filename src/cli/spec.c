@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SPEC_WORD_MAX = 32, SPEC_LIST_MAX = 512 };
+enum { SPEC_WORD_MAX = 32, SPEC_LIST_MAX = 768 };
 
 /* ------------------------------------------------------------------ words that were meant */
 
@@ -351,6 +351,24 @@ int spec_set(struct spec *spec, const char *key, const char *value, char *why, s
     return 0;
 }
 
+/* A flag that is off chooses nothing. */
+static bool chooses(const struct spec *spec, const char *key)
+{
+    const struct spec_value *v = find(spec, key);
+
+    return v->given && (v->key->form != SPEC_FLAG || v->number != 0);
+}
+
+const char *spec_chosen(const struct spec *spec)
+{
+    const char *by_default = spec->type->one_of_default;
+
+    for (const char *const *name = spec->type->one_of; name != NULL && *name != NULL; name++)
+        if (chooses(spec, *name))
+            return *name;
+    return by_default != NULL && !spec_given(spec, by_default) ? by_default : NULL;
+}
+
 int spec_finish(const struct spec *spec, char *why, size_t why_size)
 {
     struct list all = { .used = 0 }, given = { .used = 0 };
@@ -360,15 +378,18 @@ int spec_finish(const struct spec *spec, char *why, size_t why_size)
     if (spec->type->one_of == NULL)
         return 0;
     for (const char *const *name = spec->type->one_of; *name != NULL; name++) {
-        snprintf(word, sizeof(word), "%s=%s", *name, find(spec, *name)->key->value);
+        const struct spec_key *key = find(spec, *name)->key;
+
+        snprintf(word, sizeof(word), "%s%s%s", *name, key->form == SPEC_FLAG ? "" : "=",
+                 key->form == SPEC_FLAG ? "" : key->value);
         list_add(&all, word);
-        if (spec_given(spec, *name)) {
-            snprintf(word, sizeof(word), "%s=", *name);
+        if (chooses(spec, *name)) {
+            snprintf(word, sizeof(word), "%s%s", *name, key->form == SPEC_FLAG ? "" : "=");
             list_add(&given, word);
             nr++;
         }
     }
-    if (nr == 1)
+    if (nr == 1 || (nr == 0 && spec_chosen(spec) != NULL))
         return 0;
     if (nr == 0)
         snprintf(why, why_size, "%s: needs one of: %s", spec->type->name, all.text);
@@ -409,6 +430,8 @@ static int set_piece(struct spec *spec, char *piece, char *why, size_t why_size)
         return spec_set(spec, piece, equals + 1, why, why_size);
     }
     v = find(spec, piece);
+    if (v != NULL && v->key->form == SPEC_FLAG)
+        return spec_set(spec, piece, "on", why, why_size);
     if (v != NULL)
         snprintf(why, why_size, "%s: '%s' has no value: give it as %s=%s", spec->type->name, piece, piece,
                  spec_values(v->key, values, sizeof(values)));

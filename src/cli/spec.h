@@ -4,7 +4,7 @@
  * Where it sits: cli/. It knows no device type: a type hands in its groups of keys (cli/spec_blk.c), and what
  * holds for each type (threads, the transport) is a group of its own (cli/endpoint.c).
  * Threads: one. Errors: one sentence for a person in `why`.
- * In a value, `,,` stands for one comma, as in QEMU's options; nothing else is special.
+ * In a value, `,,` stands for one comma, as in QEMU's options; nothing else is special. A flag's key alone means on.
  */
 #ifndef VIO_CLI_SPEC_H
 #define VIO_CLI_SPEC_H
@@ -45,6 +45,7 @@ struct spec_type {
     const char *summary;
     const struct spec_group *const *groups; /* NULL-terminated */
     const char *const *one_of;              /* exactly one of these keys; NULL: no such rule */
+    const char *one_of_default;             /* the flag among them that holds where none is given; may be NULL */
 };
 
 struct spec_value {
@@ -79,6 +80,8 @@ bool spec_is_set(const struct spec *spec, const char *key);
 uint64_t spec_number(const struct spec *spec, const char *key);
 bool spec_flag(const struct spec *spec, const char *key);
 const char *spec_text(const struct spec *spec, const char *key); /* NULL: not set */
+/* Which of the type's one_of keys holds; NULL: none (before spec_finish()). A flag that is off is not given. */
+const char *spec_chosen(const struct spec *spec);
 
 const struct spec_type *spec_find_type(const struct spec_type *const *types, const char *name);
 /* Bytes from "64M"; -EINVAL, -ERANGE. */

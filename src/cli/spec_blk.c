@@ -13,7 +13,6 @@
 #include "cli/guard.h"
 #include "cli/registry.h"
 #include "cli/text.h"
-#include "spec/virtio.h"
 
 enum { SECTOR = 512, QUEUES_MAX = 256, QUEUES_OFFERED = 16, RECONNECT_MAX_S = 86400 };
 
@@ -61,16 +60,6 @@ static const struct spec_key blk_keys[] = {
       .help = "offer discard, where the disk can" },
 };
 
-static const struct spec_key ring_keys[] = {
-    { .name = "packed", .form = SPEC_FLAG, .value = "on|off", .fallback = "on",
-      .help = "offer packed virtqueues; QEMU takes them with packed=on" },
-    { .name = "in-order", .form = SPEC_FLAG, .value = "on|off", .fallback = "off",
-      .help = "offer use in order: requests that finish early are held back" },
-    { .name = "indirect", .form = SPEC_FLAG, .value = "on|off", .fallback = "on", .help = "offer indirect descriptors" },
-    { .name = "event-idx", .form = SPEC_FLAG, .value = "on|off", .fallback = "on",
-      .help = "offer notification suppression by index" },
-};
-
 static const char *const one_disk[] = { "file", "ram", "null", "nbd", NULL };
 
 static const struct spec_group disk_group = {
@@ -79,11 +68,8 @@ static const struct spec_group disk_group = {
 static const struct spec_group blk_group = {
     .title = "device", .keys = blk_keys, .nr = sizeof(blk_keys) / sizeof(blk_keys[0]),
 };
-static const struct spec_group ring_group = {
-    .title = "rings", .keys = ring_keys, .nr = sizeof(ring_keys) / sizeof(ring_keys[0]),
-};
 static const struct spec_group *const blk_groups[] = {
-    &disk_group, &blk_group, &ring_group, &spec_group_serving, &spec_group_transport, NULL,
+    &disk_group, &blk_group, &spec_group_ring, &spec_group_serving, &spec_group_transport, NULL,
 };
 
 /* ------------------------------------------------------------------ the disk */
@@ -151,20 +137,8 @@ static unsigned blk_queues(const struct spec *spec)
     return processors < QUEUES_OFFERED ? QUEUES_OFFERED : processors > QUEUES_MAX ? QUEUES_MAX : (unsigned)processors;
 }
 
-static void ring_features(const struct spec *spec, struct vio_device_params *base)
-{
-    if (!spec_flag(spec, "packed"))
-        vio_features_set(&base->ring_mask, VIRTIO_F_RING_PACKED);
-    if (!spec_flag(spec, "indirect"))
-        vio_features_set(&base->ring_mask, VIRTIO_F_INDIRECT_DESC);
-    if (!spec_flag(spec, "event-idx"))
-        vio_features_set(&base->ring_mask, VIRTIO_F_EVENT_IDX);
-    if (spec_flag(spec, "in-order"))
-        vio_features_set(&base->ring_add, VIRTIO_F_IN_ORDER);
-}
-
-static int blk_create(const struct spec *spec, const struct vio_device_params *base, struct vio_device **out,
-                      char *why, size_t why_size)
+static int blk_create(const struct spec *spec, const struct vio_device_params *base, struct switches *switches,
+                      struct vio_device **out, char *why, size_t why_size)
 {
     struct vio_device_params device = *base;
     struct vio_blk_params params = {
@@ -180,11 +154,12 @@ static int blk_create(const struct spec *spec, const struct vio_device_params *b
     };
     int err = check_disk_keys(spec, why, why_size);
 
+    (void)switches;
     if (err < 0)
         return err;
     if (spec_given(spec, "serial"))
         snprintf(params.serial, sizeof(params.serial), "%s", spec_text(spec, "serial"));
-    ring_features(spec, &device);
+    spec_ring_features(spec, &device);
     err = open_disk(spec, base->log, &params.backend, why, why_size);
     if (err < 0)
         return err;

@@ -87,14 +87,14 @@ int help_type(const struct spec_type *type, bool json, FILE *to)
 {
     if (json)
         return print_json(type_json(type), to);
-    fprintf(to, "%s: %s\n\n  SPEC = %s,KEY=VALUE,...\n", type->name, type->summary, type->name);
+    fprintf(to, "%s: %s\n\n  SPEC = %s[,KEY=VALUE]...\n", type->name, type->summary, type->name);
     for (const struct spec_group *const *g = type->groups; *g != NULL; g++) {
         fprintf(to, "\n%s\n", (*g)->title);
         for (unsigned i = 0; i < (*g)->nr; i++)
             print_key(&(*g)->keys[i], to);
     }
-    fprintf(to, "\nSizes are bytes, or have the suffix K, M, G or T (powers of 1024). A comma inside a value is "
-                "written\ntwice. What a key is without being given stands in brackets.\n");
+    fprintf(to, "\nSizes are bytes, or have the suffix K, M, G or T (powers of 1024). KEY alone is KEY=on, where on|off are its\n"
+                "values. A comma inside a value is written twice. What a key is without being given stands in brackets.\n");
     return fflush(to) == 0 ? EXIT_DONE : EXIT_FAILED;
 }
 

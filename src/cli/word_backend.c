@@ -60,8 +60,8 @@ static int print_capabilities(const struct program *p)
 static int print_help(const struct program *p)
 {
     printf("usage: %s --socket-path=PATH|--fd=FDNUM [OPTIONS]\n\n"
-           "Serves %s to one front-end, by QEMU's conventions for vhost-user back-end programs. `vio serve` has all\n"
-           "that vio can do.\n\n", p->word, p->kind->spec.summary);
+           "Serves %s to one front-end, by QEMU's conventions for vhost-user back-end programs.\n"
+           "`vio serve` has all that vio can do.\n\n", p->word, p->kind->spec.summary);
     options_help(p->table, stdout);
     return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
 }

@@ -14,7 +14,7 @@
 
 enum { WHY_SIZE = 1024 };
 
-enum { OPT_THREADS, OPT_LOG_LEVEL, OPT_JSON, OPT_PIDFILE, OPT_HELP };
+enum { OPT_THREADS, OPT_LOG_LEVEL, OPT_JSON, OPT_PIDFILE, OPT_CONTROL, OPT_HELP };
 
 static const struct option_text table[] = {
     [OPT_THREADS] = { "threads", "N",
@@ -23,6 +23,8 @@ static const struct option_text table[] = {
     [OPT_LOG_LEVEL] = { "log-level", "LEVEL", "what goes to standard error: error, warning, info or debug [info]" },
     [OPT_JSON] = { "json", NULL, "write the log as JSON, one object a line; with help: print it as JSON" },
     [OPT_PIDFILE] = { "pidfile", "PATH", "write the process's number there when all devices are ready" },
+    [OPT_CONTROL] = { "control", "PATH",
+                      "make a UNIX socket there, for `vio ctl` and `vio top` of the same user" },
     [OPT_HELP] = { "help", NULL, "show this" },
     { NULL, NULL, NULL },
 };
@@ -37,6 +39,7 @@ static int print_help(void)
     options_help(table, stdout);
     printf("\nExample:\n"
            "  vio serve blk,file=disk.img,vhost-user=/run/vio/disk.sock\n"
+           "  vio serve net,tap=vio0,bridge=br0,vhost-user=/run/vio/net.sock\n"
            "  vio xml blk,file=disk.img,vhost-user=/run/vio/disk.sock     shows what attaches it to a guest\n");
     return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
 }
@@ -77,6 +80,7 @@ static int read_arguments(int argc, char **argv, struct arguments *a)
             break;
         case OPT_JSON: a->server.json = true; break;
         case OPT_PIDFILE: a->server.pidfile = seen.value; break;
+        case OPT_CONTROL: a->server.control = seen.value; break;
         case OPT_HELP: a->help = true; break;
         default: a->operand[a->nr++] = seen.value; break;
         }

@@ -80,16 +80,29 @@ static bool add_device(struct lines *l, const struct spec *spec)
     add_arg(l, "-chardev", text);
     free(text);
 
+    if (kind->qemu_between != NULL) {
+        char option[32];
+
+        to = open_memstream(&text, &size);
+        if (to == NULL)
+            return false;
+        fprintf(to, "vhost-user,id=%s,chardev=%s", id, id);
+        kind->qemu_between_properties(spec, to);
+        fclose(to);
+        snprintf(option, sizeof(option), "-%s", kind->qemu_between);
+        add_arg(l, option, text);
+        free(text);
+    }
     to = open_memstream(&text, &size);
     if (to == NULL)
         return false;
-    fprintf(to, "%s,chardev=%s", kind->qemu_device, id);
+    fprintf(to, "%s,%s=%s", kind->qemu_device, kind->qemu_between != NULL ? kind->qemu_between : "chardev", id);
     kind->qemu_properties(spec, to);
     fclose(to);
     add_arg(l, "-device", text);
     free(text);
 
-    if (connect)
+    if (connect && !kind->libvirt_listens)
         return true;
     to = open_memstream(&l->libvirt, &size);
     if (to == NULL)
@@ -117,7 +130,7 @@ static int print_text(const struct lines *l)
         printf("\nand inside its <devices>:\n\n");
         print_indented(l->libvirt, 2);
     } else {
-        printf("libvirt: has no element for a front-end that listens (connect=on)\n");
+        printf("libvirt: has no element for this device with a front-end that listens (connect=on)\n");
     }
     printf("\nQEMU:\n\n");
     for (unsigned i = 0; i < l->nr; i += 2) {
@@ -165,13 +178,17 @@ static int print_help(void)
 
 static int xml(const char *text, const char *memory, bool json)
 {
+    const struct device_kind *kind;
     struct spec spec;
     char why[WHY_SIZE];
     int status;
 
     if (spec_parse(device_spec_types, text, &spec, why, sizeof(why)) < 0)
         return usage_error("vio xml", "%s", why);
-    if (!spec_given(&spec, "vhost-user") || strcmp(spec_text(&spec, "vhost-user"), "systemd") == 0)
+    kind = device_kind_of(&spec);
+    if (kind->check != NULL && kind->check(&spec, why, sizeof(why)) < 0)
+        status = usage_error("vio xml", "%s", why);
+    else if (!spec_given(&spec, "vhost-user") || strcmp(spec_text(&spec, "vhost-user"), "systemd") == 0)
         status = usage_error("vio xml", "%s: a front-end needs the path of the socket: add vhost-user=PATH",
                              spec.type->name);
     else

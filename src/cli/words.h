@@ -14,6 +14,8 @@
 int word_serve(int argc, char **argv);
 int word_backend(int argc, char **argv);
 int word_xml(int argc, char **argv);
+int word_ctl(int argc, char **argv);
+int word_top(int argc, char **argv);
 int word_version(int argc, char **argv);
 
 /* `vio serve help [TYPE]`: the types, or the keys of one (cli/spec_help.c). EXIT_FAILED where output fails. */

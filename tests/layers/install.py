@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""What `make install` puts where: the program runs, the library's headers compile and link by pkg-config, and
-QEMU's discovery file names a program that is there. Prints TAP.
+"""What `make install` puts where: the program runs, the library's headers compile and link by pkg-config,
+QEMU's discovery files name programs that are what they say, and the manual knows every word and option. Prints TAP.
 
 usage: install.py BUILD_ROOT PREFIX
 """
 import glob
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,42 @@ def run(*command, **more):
     return done.returncode == 0, done.stdout
 
 
+def backend_says(stage, prefix, says):
+    """What the installed wrapper answers, with the program that it names taken from the stage."""
+    with open(stage + says["binary"]) as text:
+        script = text.read()
+    path = os.path.join(stage, "backend-" + says["type"])
+    with open(path, "w") as text:
+        text.write(script.replace(prefix + "/", stage + prefix + "/"))
+    os.chmod(path, 0o755)
+    ok, output = run(path, "--print-capabilities")
+    try:
+        return ok and json.loads(output)["type"] == says["type"], output
+    except (ValueError, KeyError):
+        return False, output
+
+
+def manual_lacks(program, path):
+    """Words and long options of the program's help that the manual has not."""
+    with open(path) as text:
+        manual = re.sub(r"\\f[A-Z]", "", text.read().replace("\\-", "-"))
+    _, text = run(program, "--help")
+    words = re.findall(r"^  ([a-z]+) ", text, re.M)
+    lacks = [] if words else ["any word"]
+    for word in words:
+        if not re.search(r"^\.BI? vio %s\b" % word, manual, re.M):
+            lacks.append("vio " + word)
+        calls = [[word, kind] for kind in ("blk", "net")] if word == "backend" else [[word]]
+        for call in calls:
+            _, text = run(program, *call, "--help")
+            lacks += ["vio %s %s" % (" ".join(call), option) for option in re.findall(r"^  (--[a-z-]+)", text, re.M)
+                      if option not in manual]
+            if word == "ctl":
+                lacks += ["vio ctl " + w for w in re.findall(r"^  ([a-z]+) ", text, re.M)
+                          if not re.search(r"^\.BR?I? .*\b%s\b" % w, manual, re.M)]
+    return lacks
+
+
 def main():
     build, prefix = sys.argv[1:3]
     with tempfile.TemporaryDirectory() as stage:
@@ -43,12 +80,20 @@ def main():
         report(ok and "vio" in output, "the program runs", output)
 
         found = glob.glob(inside + "/share/qemu/vhost-user/*.json")
-        report(len(found) == 1, "QEMU's discovery file is there", found)
+        types = {}
         for path in found:
             with open(path) as text:
                 says = json.load(text)
-            report(says["type"] == "block" and os.access(stage + says["binary"], os.X_OK),
-                   "it names a program that is there", says)
+            types[says["type"]] = says
+            report(os.access(stage + says["binary"], os.X_OK), "%s names a program that is there" % os.path.basename(path),
+                   says)
+            ok, output = backend_says(stage, prefix, says)
+            report(ok, "that program is one for " + says["type"], output)
+        report(len(found) == 2 and set(types) == {"block", "net"}, "QEMU's discovery files are there", found)
+
+        manual = inside + "/share/man/man1/vio.1"
+        lacks = manual_lacks(inside + "/bin/vio", manual) if os.path.exists(manual) else ["everything"]
+        report(not lacks, "the manual has every word and option", "it lacks " + ", ".join(lacks))
 
         source = os.path.join(stage, "user.c")
         with open(source, "w") as text:

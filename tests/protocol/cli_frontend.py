@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""A small vhost-user front-end and virtio-blk driver: split rings, one request at a time, every message with a reply.
+"""A small vhost-user front-end with drivers of a disk and of a network card: split rings, one request at a time, every
+message with a reply.
 
 For tests of the command, which want a device that works; tests of the messages themselves are elsewhere.
 """
@@ -13,9 +14,12 @@ import struct
 GET_FEATURES, SET_FEATURES, SET_OWNER, SET_MEM_TABLE = 1, 2, 3, 5
 SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE, GET_VRING_BASE = 8, 9, 10, 11
 SET_VRING_KICK, SET_VRING_CALL = 12, 13
+SEND_RARP, NET_SET_MTU = 19, 20
 GET_PROTOCOL_FEATURES, SET_PROTOCOL_FEATURES, SET_VRING_ENABLE, GET_CONFIG = 15, 16, 18, 24
 F_VERSION_1, F_PROTOCOL_FEATURES = 1 << 32, 1 << 30
-PF_MQ, PF_REPLY_ACK, PF_CONFIG = 1 << 0, 1 << 3, 1 << 9
+PF_MQ, PF_RARP, PF_REPLY_ACK, PF_NET_MTU, PF_CONFIG = 1 << 0, 1 << 2, 1 << 3, 1 << 4, 1 << 9
+NET_F_MTU, NET_F_MAC, NET_F_STATUS = 1 << 3, 1 << 5, 1 << 16
+NET_HDR = 12
 BLK_IN, BLK_OUT = 0, 1
 GPA = 0x100000
 
@@ -76,13 +80,15 @@ class FrontEnd:
         return self.exactly(size)
 
     acks = False
+    features = 0  # beside those of the transport
+    wanted = PF_MQ | PF_REPLY_ACK | PF_CONFIG
 
     def start(self):
         self.send(SET_OWNER)
         self.offered, = struct.unpack("<Q", self.send(GET_FEATURES, reply=True))
-        self.send(SET_FEATURES, struct.pack("<Q", F_VERSION_1 | F_PROTOCOL_FEATURES))
+        self.send(SET_FEATURES, struct.pack("<Q", F_VERSION_1 | F_PROTOCOL_FEATURES | self.features & self.offered))
         offered, = struct.unpack("<Q", self.send(GET_PROTOCOL_FEATURES, reply=True))
-        wanted = PF_MQ | PF_REPLY_ACK | PF_CONFIG
+        self.protocol, wanted = offered, self.wanted
         if offered & wanted != wanted:
             raise OSError("protocol features 0x%x" % offered)
         self.send(SET_PROTOCOL_FEATURES, struct.pack("<Q", wanted))
@@ -157,3 +163,64 @@ class FrontEnd:
         self.memory.close()
         for fd in [self.memfd] + self.kick + self.call:
             os.close(fd)
+
+
+class NetFrontEnd(FrontEnd):
+    """Queue 0 has `size` buffers for frames, queue 1 sends one frame at a time."""
+    wanted = PF_MQ | PF_REPLY_ACK | PF_RARP | PF_NET_MTU
+    features = NET_F_MAC | NET_F_STATUS | NET_F_MTU
+    BUFFER = 2048
+
+    def __init__(self, where, config=False, **more):
+        if config:
+            self.wanted |= PF_CONFIG
+        super().__init__(where, queues=2, **more)
+        self.seen = 0
+        for index in range(self.size):
+            self.give(index)
+        os.write(self.kick[0], struct.pack("<Q", 1))
+
+    def buffer(self, q, index):
+        return 0x40000 + q * 0x20000 + index * self.BUFFER
+
+    def make_available(self, q, index):
+        _, avail, _ = self.areas(q)
+        struct.pack_into("<H", self.memory, avail + 4 + self.avail[q] % self.size * 2, index)
+        self.avail[q] = (self.avail[q] + 1) & 0xffff
+        self.word(avail + 2)[0] = self.avail[q]
+
+    def give(self, index):
+        desc, _, _ = self.areas(0)
+        struct.pack_into("<QIHH", self.memory, desc + 16 * index, GPA + self.buffer(0, index), self.BUFFER, 2, 0)
+        self.make_available(0, index)
+
+    def transmit(self, frame):
+        """Sends one frame, and waits until its buffer is used."""
+        desc, _, _ = self.areas(1)
+        at = self.buffer(1, 0)
+        self.memory[at:at + NET_HDR + len(frame)] = bytes(NET_HDR) + frame
+        struct.pack_into("<QIHH", self.memory, desc, GPA + at, NET_HDR + len(frame), 0, 0)
+        self.make_available(1, 0)
+        os.write(self.kick[1], struct.pack("<Q", 1))
+        self.wait_used(1)
+
+    def receive_frame(self, seconds=10):
+        """The next frame; None: none came."""
+        _, _, used = self.areas(0)
+        while self.word(used + 2)[0] == self.seen & 0xffff:
+            if not select.select([self.call[0]], [], [], seconds)[0]:
+                return None
+            os.read(self.call[0], 8)
+        index, length = struct.unpack_from("<II", self.memory, used + 4 + self.seen % self.size * 8)
+        at = self.buffer(0, index)
+        frame = bytes(self.memory[at + NET_HDR:at + length])
+        self.seen += 1
+        self.give(index)
+        os.write(self.kick[0], struct.pack("<Q", 1))
+        return frame
+
+    def mac(self):
+        return self.config(0, 6)
+
+    def link(self):
+        return struct.unpack("<H", self.config(6, 2))[0] & 1

@@ -70,7 +70,7 @@ class Serve:
             check(not self.ended(), "vio ended with %s: %s" % (self.process.returncode, self.log()))
 
     def log(self):
-        with open(self.log_path) as log:
+        with open(self.log_path, errors="replace") as log:
             return log.read()
 
     def ended(self):

@@ -21,7 +21,8 @@ def refused(status, *words, args=()):
 
 def test_help_on_every_word(folder):
     for args in (["--help"], ["-h"], ["help"], ["serve", "--help"], ["serve", "-h"], ["serve", "help"],
-                 ["serve", "help", "blk"], ["backend", "--help"], ["backend", "blk", "--help"], ["xml", "--help"],
+                 ["serve", "help", "blk"], ["serve", "help", "net"], ["backend", "--help"], ["backend", "blk", "--help"],
+                 ["backend", "net", "--help"], ["xml", "--help"], ["ctl", "--help"], ["top", "--help"],
                  ["version", "--help"], ["version"], ["--version"]):
         status, out, err = vio(*args)
         equal((status, err), (0, ""), " ".join(args))
@@ -32,7 +33,7 @@ def test_help_on_every_word(folder):
 def test_usage_errors(folder):
     status, out, err = vio()
     equal((status, out), (2, ""))
-    contains(err, "usage: vio WORD", "serve", "backend", "xml", "version")
+    contains(err, "usage: vio WORD", "serve", "backend", "xml", "ctl", "top", "version")
     refused(2, "no word 'srve'", "did you mean 'serve'", args=["srve"])
     refused(2, "no word 'gibberish'", args=["gibberish"])
     refused(2, "no device is named", "vhost-user=", args=["serve"])
@@ -60,6 +61,8 @@ def test_spec_errors(folder):
             ("blk,null=1M,queues=0" + at, ["queues=0", "1..256"]),
             ("blk,null=1M,queue-size=40000" + at, ["1..32768"]),
             ("blk,null=1M,ro=yes" + at, ["ro=yes", "on|off"]),
+            ("blk,null=1M,queues" + at, ["'queues' has no value", "queues=1..256"]),
+            ("blk,null=1M,ro,ro=off" + at, ["ro= is given twice"]),
             ("blk,null=1M,poll=fast" + at, ["off|on|auto"]),
             ("blk,null=1M,block-size=1000" + at, ["a power of two"]),
             ("blk,null=1M,serial=123456789012345678901" + at, ["21 bytes", "at most 20"]),
@@ -151,7 +154,7 @@ def test_too_few_descriptors(folder):
 
 def test_help_json(folder):
     kinds = json.loads(vio("serve", "help", "--json")[1])
-    equal([k["type"] for k in kinds], ["blk"])
+    equal([k["type"] for k in kinds], ["blk", "net"])
     one = json.loads(vio("serve", "help", "blk", "--json")[1])
     equal(one, kinds[0])
     keys = {k["name"]: k for k in one["keys"]}
@@ -175,7 +178,7 @@ def test_help_json(folder):
 def test_version_json(folder):
     version = json.loads(vio("version", "--json")[1])
     contains(vio("version")[1], "vio " + version["version"])
-    equal(version["devices"], ["blk"])
+    equal(version["devices"], ["blk", "net"])
     equal(version["rings"], ["split", "packed"])
     for key in ("transports", "liburing", "libnbd", "compiler", "sanitizer"):
         check(version[key], "no " + key)
@@ -221,8 +224,18 @@ def test_xml(folder):
 def test_xml_by_xmllint(folder):
     if not shutil.which("xmllint"):
         raise Skip("xmllint is not installed (libxml2-utils)")
-    shown = json.loads(vio("xml", "blk,null=1M,vhost-user=/x", "--json")[1])
-    text = "<domain>%s<devices>%s</devices></domain>" % (shown["libvirt"]["memoryBacking"], shown["libvirt"]["device"])
+    for spec in ("blk,null=1M,vhost-user=/x", "net,mac=52:54:00:12:34:56,pairs=2,vhost-user=/x", "net,connect,vhost-user=/x",
+                 "net,switch=a<b,name=a&b,mtu=9000,queue-size=256,packed,vhost-user=/run/a,,b <&'\">.sock"):
+        shown = json.loads(vio("xml", spec, "--json")[1])
+        by_xmllint(shown["libvirt"]["memoryBacking"], shown["libvirt"]["device"])
+        # and as people copy it: the indented blocks, up to QEMU's
+        text = vio("xml", spec)[1].split("QEMU:")[0]
+        by_xmllint(*("\n".join(l for l in part.splitlines() if l.startswith("  ")) for part in text.split("<devices>")))
+
+
+def by_xmllint(memory, device):
+    check(memory.strip() and device.strip(), "there is no XML")
+    text = "<domain>%s<devices>%s</devices></domain>" % (memory, device)
     subprocess.run(["xmllint", "--noout", "-"], input=text, text=True, check=True, timeout=10)
 
 

@@ -25,11 +25,20 @@ static const struct spec_key other_keys[] = {
 };
 static const struct spec_group paint = { .title = "paint", .keys = paint_keys, .nr = 3 };
 static const struct spec_group other = { .title = "other", .keys = other_keys, .nr = 4 };
+static const struct spec_key wet_keys[] = {
+    { .name = "wet", .form = SPEC_FLAG, .value = "on|off", .fallback = "off" },
+};
+static const struct spec_group wet = { .title = "wet", .keys = wet_keys, .nr = 1 };
+static const struct spec_group *const pool_groups[] = { &paint, &other, &wet, NULL };
 static const struct spec_group *const groups[] = { &paint, &other, NULL };
 static const char *const one_of[] = { "path", "size", NULL };
 static const struct spec_type wall = { .name = "wall", .summary = "a wall", .groups = groups, .one_of = one_of };
+static const char *const one_of_flags[] = { "dry", "path", "wet", NULL };
+static const struct spec_type pool = {
+    .name = "pool", .summary = "a pool", .groups = pool_groups, .one_of = one_of_flags, .one_of_default = "dry",
+};
 static const struct spec_type door = { .name = "door", .summary = "a door", .groups = groups };
-static const struct spec_type *const types[] = { &wall, &door, NULL };
+static const struct spec_type *const types[] = { &wall, &door, &pool, NULL };
 
 static char why[512];
 
@@ -143,7 +152,8 @@ static void test_refused_values(void **state)
     refuses("wall,path=x,queues=99999999999999999999", "1..256", NULL);
     refuses("wall,path=x,dry=yes", "dry=yes", "on|off");
     refuses("wall,path=x,dry=", "dry=", "on|off");
-    refuses("wall,path=x,dry", "'dry' has no value", "dry=on|off");
+    refuses("wall,path=x,queues", "'queues' has no value", "queues=1..256");
+    refuses("wall,path=x,colour", "'colour' has no value", "colour=red|green");
     refuses("wall,path=x,colour=blue", "colour=blue", "red|green");
     refuses("wall,path=x,block=1000", "block=1000", "a power of two");
     refuses("wall,path=x,block=128K", "block=128K", "512..64K");
@@ -162,8 +172,8 @@ static void test_unknown(void **state)
     (void)state;
     refuses("wall,path=x,qeues=2", "no key 'qeues' (did you mean 'queues'?)", "its keys are: queues, path");
     refuses("wall,path=x,=2", "no key ''", NULL);
-    refuses("window,path=x", "no device type 'window'", "wall, door");
-    refuses("", "no device type ''", "wall, door");
+    refuses("window,path=x", "no device type 'window'", "wall, door, pool");
+    refuses("", "no device type ''", "wall, door, pool");
     refuses(",path=x", "no device type ''", NULL);
 
     /* nothing is near: no guess, and all keys are named */
@@ -184,6 +194,40 @@ static void test_one_of(void **state)
     refuses("wall,path=x,size=512", "path=, size= exclude each other", NULL);
     takes("door,path=x,size=512", &spec);
     spec_free(&spec);
+}
+
+/* A flag among the one_of keys: alone it means on, off it chooses nothing, and one may hold where nothing is given. */
+static void test_flags_alone(void **state)
+{
+    struct spec spec;
+
+    (void)state;
+    takes("wall,dry,path=x", &spec);
+    assert_true(spec_flag(&spec, "dry"));
+    assert_true(spec_given(&spec, "dry"));
+    assert_string_equal(spec_text(&spec, "dry"), "on");
+    assert_string_equal(spec_chosen(&spec), "path");
+    spec_free(&spec);
+    refuses("wall,dry,dry=off,path=x", "dry= is given twice", NULL);
+    refuses("wall,dry,dry,path=x", "dry= is given twice", NULL);
+    refuses("wall,path=x,dr", "'dr' is not KEY=VALUE", NULL);
+
+    takes("pool", &spec);
+    assert_string_equal(spec_chosen(&spec), "dry");
+    assert_false(spec_given(&spec, "dry"));
+    spec_free(&spec);
+    takes("pool,wet", &spec);
+    assert_string_equal(spec_chosen(&spec), "wet");
+    spec_free(&spec);
+    takes("pool,wet=off,dry=off,path=x", &spec);
+    assert_string_equal(spec_chosen(&spec), "path");
+    spec_free(&spec);
+    takes("pool,wet=off", &spec); /* off is as good as not given */
+    assert_string_equal(spec_chosen(&spec), "dry");
+    spec_free(&spec);
+    refuses("pool,dry=off", "needs one of: dry, path=PATH, wet", NULL);
+    refuses("pool,dry,wet", "dry, wet exclude each other", NULL);
+    refuses("pool,wet,path=x", "path=, wet exclude each other", NULL);
 }
 
 static void test_piecemeal(void **state)
@@ -234,7 +278,7 @@ int main(void)
         cmocka_unit_test(test_values),    cmocka_unit_test(test_defaults), cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_commas),    cmocka_unit_test(test_refused_values), cmocka_unit_test(test_unknown),
         cmocka_unit_test(test_one_of),    cmocka_unit_test(test_piecemeal), cmocka_unit_test(test_distance),
-        cmocka_unit_test(test_short_why),
+        cmocka_unit_test(test_short_why), cmocka_unit_test(test_flags_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
