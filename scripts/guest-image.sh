@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Makes the guest that tests and demo boot, under build/guest (or $VIO_GUEST_DIR):
 #   vmlinuz        Debian's cloud kernel, unpacked from its package and not installed
-#   initramfs.img  busybox, the modules below, mkfs.ext4, fsck, fio and what they link with
+#   initramfs.img  busybox, the modules and tools below and what they link with
 # Nothing is done where both are there. Prints what it does, once.
 set -eu
 cd "$(dirname "$0")/.."
@@ -11,9 +11,9 @@ dir=${VIO_GUEST_DIR:-${BUILD:-build}/guest}
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 init=$PWD/tests/guest/init
-modules='virtio_pci virtio_blk ext4 crc32c_generic crc32c_intel'
-# busybox has a blkdiscard of its own that its shell prefers: scripts say /bin/blkdiscard
-tools='mkfs.ext4 e2fsck resize2fs fio blkdiscard'
+modules='virtio_pci virtio_blk ext4 crc32c_generic crc32c_intel virtio_net 8021q af_packet'
+# busybox has a blkdiscard, an ip and a ping of its own that its shell prefers: scripts say /bin/blkdiscard
+tools='mkfs.ext4 e2fsck resize2fs fio blkdiscard ip ping ethtool iperf3'
 
 if [ ! -f "$dir/vmlinuz" ]; then
     meta=linux-image-cloud-amd64

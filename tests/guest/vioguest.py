@@ -130,19 +130,19 @@ def sha256(path):
 
 
 class Serve:
-    """One `vio serve` process with any number of disks."""
+    """One `vio serve` process with any number of devices. prefix: what it is run by ("ip netns exec ...")."""
     count = 0
 
-    def __init__(self, folder, specs):
-        self.folder, self.specs, self.process = folder, specs, None
+    def __init__(self, folder, specs, prefix=()):
+        self.folder, self.specs, self.process, self.prefix = folder, specs, None, list(prefix)
         Serve.count += 1
         self.name = "vio%d" % Serve.count
 
     def start(self, sockets):
-        command = [VIO, "serve"] + self.specs
+        command = self.prefix + [VIO, "serve"] + self.specs
         self.process = Process(self.name, command, self.folder)
         deadline = time.monotonic() + 10
-        while not all(listening(s) for s in sockets):
+        while not all(listening(s, self.process.popen.pid) for s in sockets):
             if not self.process.alive():
                 raise Failure("%s ended at once, exit code %s\n%s" % (
                     " ".join(command), self.process.popen.returncode, self.process.lines.tail()))
@@ -160,10 +160,11 @@ class Serve:
         return "\n".join(self.process.lines.all)
 
 
-def listening(path):
-    """Whether somebody listens there, without connecting (which would use up a front-end's place)."""
+def listening(path, pid):
+    """Whether somebody listens there, in the network namespace of that process, without connecting (which would use up
+    a front-end's place)."""
     try:
-        with open("/proc/net/unix") as table:
+        with open("/proc/%d/net/unix" % pid) as table:
             return any(line.rstrip("\n").endswith(" " + path) and line.split()[3] == "00010000"
                        for line in table)
     except OSError:
@@ -436,6 +437,34 @@ class Guest:
         if code:
             raise Failure("QEMU ended with %d\n%s" % (code, self.process.lines.tail()))
         self.process.kill()
+
+
+def migrate(source, target, path):
+    """Moves a guest to a QEMU that was started with incoming="unix:PATH": seconds in all, ms of standing still."""
+    begun = time.monotonic()
+    while not os.path.exists(path):
+        if time.monotonic() - begun > 20 or not target.process.alive():
+            raise Failure("the target QEMU does not listen\n" + target.process.lines.tail())
+        time.sleep(0.05)
+    begun = time.monotonic()
+    source.qmp("migrate-set-parameters", **{"max-bandwidth": 1 << 33, "downtime-limit": 1000})
+    source.qmp("migrate", uri="unix:" + path)
+    while True:
+        state = source.qmp("query-migrate")
+        if state.get("status") == "completed":
+            break
+        if state.get("status") in ("failed", "cancelled"):
+            raise Failure("migration %s: %s\n%s" % (state["status"], state.get("error-desc"),
+                                                    target.process.lines.tail()))
+        if time.monotonic() - begun > 90:
+            raise Failure("migration does not end: %s" % state)
+        time.sleep(0.05)
+    # the target runs once it has loaded the last of the state
+    while target.qmp("query-status")["status"] != "running":
+        if time.monotonic() - begun > 90:
+            raise Failure("the target does not run: %s" % target.qmp("query-status"))
+        time.sleep(0.05)
+    return time.monotonic() - begun, state.get("downtime", 0)
 
 
 def fsck(path):
