@@ -23,7 +23,7 @@ import time
 
 DEPTHS = (1, 32, 128)
 MIB = 1 << 20
-SUITES = ("limit", "null", "tmpfs", "cached", "uncached", "direct", "ram", "ring", "idle")
+SUITES = ("limit", "null", "tmpfs", "cached", "uncached", "direct", "ram", "ring", "idle", "net")
 
 
 class Bench:
@@ -184,6 +184,62 @@ def sample_device(bench, device, arguments, before=None):
             sample["device_huge_bytes"] = huge_bytes(process.pid)
         return sample
     return settled(bench, take)
+
+
+class Net:
+    """A network device behind each of its sockets: vio's (specs) or DPDK's (mode), and what the driver does with it."""
+    def __init__(self, name, mode, sockets=1, specs=None, peer=None):
+        self.name, self.mode, self.sockets, self.specs, self.peer = name, mode, sockets, specs, peer
+
+    def command(self, bench, sockets):
+        if self.specs is not None:
+            return [bench.vio, "serve", *("net,%s,poll=on,vhost-user=%s" % (self.specs, s) for s in sockets)]
+        return [os.path.join(bench.programs, "vio-bench-net-vhost"), "--cpu=%d" % bench.options.peer_cpu,
+                *("--socket=" + s for s in sockets), *self.peer, *bench.huge_argument]
+
+
+def sample_net(bench, device, arguments):
+    o = bench.options
+
+    def take():
+        sockets = [os.path.join(bench.work, "net%d.sock" % n) for n in range(device.sockets)]
+        try:
+            with bench.server(device.command(bench, sockets), sockets[-1]) as process:
+                start = cpu_seconds(process.pid)
+                sample = bench.program("vio-bench-net", *("--socket=" + s for s in sockets), "--mode=" + device.mode,
+                                       "--cpu=%d" % o.cpu, "--peer-cpu=%d" % o.peer_cpu, "--seconds=%g" % o.seconds,
+                                       "--warmup=%g" % (o.seconds / 4), "--queue-size=%d" % o.net_ring,
+                                       *bench.huge_argument, *arguments)
+                sample["device_cpu_seconds"] = round(cpu_seconds(process.pid) - start, 3)
+        finally:
+            for path in sockets:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+        return sample
+    return settled(bench, take)
+
+
+@contextlib.contextmanager
+def huge_pages(bench, wanted=512):
+    """So many pages of 2 MiB in the pool while DPDK runs, where we may ask for them; small pages where not."""
+    pool = "/proc/sys/vm/nr_hugepages"
+    with open(pool) as file:
+        before = int(file.read())
+    try:
+        if before < wanted:
+            with open(pool, "w") as file:
+                file.write(str(wanted))
+    except OSError:
+        pass
+    try:
+        with open(pool) as file:
+            bench.huge_argument = [] if int(file.read()) >= wanted else ["--no-huge"]
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            if before < wanted:
+                with open(pool, "w") as file:
+                    file.write(str(before))
 
 
 def cpu_seconds(pid):
@@ -481,6 +537,52 @@ def suite_idle(bench):
         verdict(bench, "idle", device.name, "seconds of CPU in 10 s", used, 0, "nothing", higher=False)
 
 
+NET_FORMS = (("split", []), ("split mergeable", ["--mrg-rxbuf"]), ("packed", ["--packed"]),
+             ("packed mergeable", ["--packed", "--mrg-rxbuf"]), ("packed in-order", ["--packed", "--in-order"]))
+
+
+def net_cases(size):
+    """What is done, with vio and with DPDK, and how much faster vio is to be."""
+    return (("to the device", 1.3, Net("vio null", "tx", specs="null,copy=on"),
+             Net("net_vhost drop", "tx", peer=["--mode=drop"])),
+            ("to the driver", 1.3, Net("vio generate", "rx", specs="generate=%d" % size),
+             Net("net_vhost send", "rx", peer=["--mode=send", "--size=%d" % size])),
+            ("driver to driver", 2.0, Net("vio switch", "pass", 2, specs="switch=bench"),
+             Net("net_vhost forward", "pass", 2, peer=["--mode=forward"])),
+            ("there and back", 1.0, Net("vio echo", "ping", specs="echo"),
+             Net("net_vhost echo", "ping", peer=["--mode=echo"])))
+
+
+def suite_net(bench):
+    header("net: DPDK's driver against vio, and against DPDK's own device; rings of %d" % bench.options.net_ring)
+    if not os.path.exists(os.path.join(bench.programs, "vio-bench-net")):
+        print("  left out: this build found no DPDK (scripts/install-deps.sh bench, then build anew)")
+        return
+    with huge_pages(bench):
+        if bench.huge_argument:
+            print("  On small pages: the pool of huge pages is not ours to fill.")
+        for size in (64, 1518):
+            for what, goal, vio, peer in net_cases(size):
+                for form, flags in NET_FORMS:
+                    if (vio.mode in ("pass", "ping") and flags not in ([], ["--packed"])) or \
+                            (vio.mode == "ping" and size > 64):
+                        continue
+                    case = "%s, %d B, %s" % (what, size, form)
+                    net_case(bench, case, vio, peer, goal, ["--size=%d" % size, *flags])
+
+
+def net_case(bench, case, vio, peer, goal, arguments):
+    takers = {d.name: lambda d=d: sample_net(bench, d, arguments) for d in (vio, peer)}
+    medians = repeat("net", case, takers, bench)
+    table(bench, "net", case, medians, peer.name)
+    verdict(bench, "net", case, vio.name, ratio(medians[vio.name], medians[peer.name]), goal, peer.name)
+    if vio.mode == "rx":
+        # apart from the rate: reading what came costs the driver something
+        sample = sample_net(bench, vio, ["--check", *arguments])
+        wrong = None if sample is None else sample["lost"] + sample["disordered"] + sample["foreign"]
+        verdict(bench, "net", case, "lost or out of order", wrong, 0, "frames", higher=False)
+
+
 def context_switches(pid):
     total = 0
     for task in os.listdir("/proc/%d/task" % pid):
@@ -514,7 +616,7 @@ def summary(bench):
     header("targets")
     for v in bench.verdicts:
         value = "no sample" if v["value"] is None else "%.2f" % v["value"]
-        print("  %-4s %-9s %-17s %-24s %10s of %-20s goal %s %g" % (
+        print("  %-4s %-9s %-38s %-24s %10s of %-20s goal %s %g" % (
             "ok" if v["ok"] else "MISS", v["suite"], v["case"], v["what"], value, v["over"],
             "at least" if v["at_least"] else "at most", v["goal"]))
     print("\n%d samples were taken again: far cores, or other work on the machine" % bench.retries)
@@ -556,6 +658,7 @@ def arguments():
     parser.add_argument("--tries", type=int, default=6, help="for one sample that nothing disturbs")
     parser.add_argument("--data", help="folder for files on disk (BUILD/bench/data)")
     parser.add_argument("--tmpfs", default="/dev/shm")
+    parser.add_argument("--net-ring", type=int, default=256, help="entries of a network device's queues")
     parser.add_argument("--large", type=int, default=4096, help="MiB of the file that is not cached")
     options = parser.parse_args()
     unknown = set(options.only.split(",")) - set(SUITES)
@@ -567,9 +670,9 @@ def arguments():
 def main():
     options = arguments()
     bench = Bench(options)
-    if bench.qsd is None:
+    if bench.qsd is None and options.only != "net":
         sys.exit("bench: qemu-storage-daemon is not installed: scripts/install-deps.sh bench")
-    bench.qsd_name = first_line(bench.qsd, "--version")
+    bench.qsd_name = first_line(bench.qsd, "--version") if bench.qsd else "no qemu-storage-daemon"
     about = environment(bench)
     print("%(vio)s; peer: %(peer)s\n%(cpus)d x %(cpu)s, Linux %(kernel)s; %(repeats)d samples of %(seconds)g s, "
           "in turn; medians (lowest to highest)" % about)
