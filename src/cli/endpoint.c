@@ -71,9 +71,11 @@ static int handed_side(int fd, struct vio_vu_params *vu, char *why, size_t why_s
     bool listens;
     int err = socket_listens(fd, &listens, why, why_size);
 
+    if (err < 0)
+        return err;
     vu->side = listens ? VIO_VU_LISTEN_FD : VIO_VU_FD;
     vu->fd = fd;
-    return err;
+    return 0;
 }
 
 static int choose_side(const struct endpoint_params *params, struct vio_vu_params *vu, char *why, size_t why_size)
