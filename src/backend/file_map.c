@@ -189,8 +189,10 @@ void file_map_learn(struct file_backend *f, const struct vio_block_io *io)
         if (ask && is_hole(f, page))
             continue;
         mark(m, FILE_MAP_CACHED, page, true);
-        if (io->op == VIO_BLOCK_WRITE && whole)
-            mark(m, has_page(m, FILE_MAP_WRITTEN, page) ? FILE_MAP_HOT : FILE_MAP_WRITTEN, page, true);
+        if (io->op != VIO_BLOCK_WRITE || !whole)
+            continue;
+        mark(m, has_page(m, FILE_MAP_WRITTEN, page) ? FILE_MAP_HOT : FILE_MAP_WRITTEN, page, true);
+        atomic_store_explicit(&m->written_to, true, memory_order_relaxed); /* a flush has something to forget */
     }
 }
 
@@ -271,8 +273,6 @@ static unsigned copy_mapped(struct file_channel *c, struct file_map *m, struct v
         vio_backend_copy(io[i], m->base);
         io[i]->result = 0;
         *bytes += io[i]->length;
-        if (io[i]->op == VIO_BLOCK_WRITE && !atomic_load_explicit(&m->written_to, memory_order_relaxed))
-            atomic_store_explicit(&m->written_to, true, memory_order_relaxed);
         done[nr_done++] = io[i];
     }
     *n = rest;

@@ -105,6 +105,11 @@ static void what_is_cached_goes_through_the_map(void **state)
     assert_int_equal(run(&d, VIO_BLOCK_FLUSH, 0, 0), 0);
     assert_false(mapped(&d, VIO_BLOCK_WRITE, 0, PAGE));
     assert_int_equal(run_one(d.b, d.channel, VIO_BLOCK_WRITE, VIO_BLOCK_IO_FUA, 0, d.buffer, PAGE, 1), 0);
+    /* With a flush between, no write is the third in a row. */
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(run(&d, VIO_BLOCK_FLUSH, 0, 0), 0);
+        assert_false(mapped(&d, VIO_BLOCK_WRITE, 8 * PAGE, PAGE));
+    }
     assert_false(mapped(&d, VIO_BLOCK_READ, 0, MIB));
     assert_true(mapped(&d, VIO_BLOCK_READ, MIB - 65536, 65536));
     assert_false(mapped(&d, VIO_BLOCK_READ, 0, MIB)); /* long ones do not */
