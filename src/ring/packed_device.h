@@ -165,13 +165,19 @@ static inline unsigned packed_take(struct vio_devq *q, struct vio_req **reqs, un
     return got;
 }
 
-static inline void packed_untake(struct vio_devq *q, const struct vio_req *req)
+/* What was taken last is available again. */
+static inline void packed_back(struct vio_devq *q, unsigned slots)
 {
-    if (q->avail_idx < req->slots) {
+    if (q->avail_idx < slots) {
         q->avail_idx = (uint16_t)(q->avail_idx + q->size);
         q->avail_wrap = !q->avail_wrap;
     }
-    q->avail_idx = (uint16_t)(q->avail_idx - req->slots);
+    q->avail_idx = (uint16_t)(q->avail_idx - slots);
+}
+
+static inline void packed_untake(struct vio_devq *q, const struct vio_req *req)
+{
+    packed_back(q, req->slots);
     q->slots_in_flight -= req->slots;
     q->free_req[q->nr_free++] = req->index;
 }
@@ -232,12 +238,12 @@ static inline void packed_used_step(struct vio_devq *q, uint32_t slots)
  * One store makes a used descriptor; that of a batch's first one waits for publish, and the driver, which reads the
  * ring in order, sees none of the others before it (2.8.22).
  */
-static inline void packed_put(struct vio_devq *q, const struct vio_req *req, uint32_t len, uint32_t slots)
+static inline void packed_show(struct vio_devq *q, uint16_t id, uint32_t len)
 {
     size_t at = (size_t)q->used_idx * 16;
     uint16_t flags = (uint16_t)((q->used_wrap ? VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED : 0) |
                                 (len > 0 ? VIRTQ_DESC_F_WRITE : 0));
-    uint64_t word1 = (uint64_t)len | (uint64_t)req->id << 32 | (uint64_t)flags << PACKED_FLAGS_SHIFT;
+    uint64_t word1 = (uint64_t)len | (uint64_t)id << 32 | (uint64_t)flags << PACKED_FLAGS_SHIFT;
 
     if (q->unpublished == 0) {
         q->first_put = q->used_idx;
@@ -246,6 +252,11 @@ static inline void packed_put(struct vio_devq *q, const struct vio_req *req, uin
         vio_shm_store64(q->desc, at + 8, word1);
         vio_devq_log_desc(q, at);
     }
+}
+
+static inline void packed_put(struct vio_devq *q, const struct vio_req *req, uint32_t len, uint32_t slots)
+{
+    packed_show(q, req->id, len);
     q->slots_in_flight -= slots;
     packed_used_step(q, slots);
 }
@@ -288,34 +299,12 @@ static inline unsigned packed_express(struct vio_devq *q, struct vio_piece *piec
 static inline void packed_express_put(struct vio_devq *q, const struct vio_piece *pieces, const uint32_t *lens,
                                       unsigned nr, unsigned taken)
 {
-    unsigned left = taken - nr, i = 0;
-
-    if (__builtin_expect(left > 0, 0)) {
-        if (q->avail_idx < left) {
-            q->avail_idx = (uint16_t)(q->avail_idx + q->size);
-            q->avail_wrap = !q->avail_wrap;
-        }
-        q->avail_idx = (uint16_t)(q->avail_idx - left);
+    packed_back(q, taken - nr);
+    for (unsigned i = 0; i < nr; i++) {
+        packed_show(q, pieces[i].id, lens != NULL ? lens[i] : 0);
+        packed_used_step(q, 1);
+        q->unpublished++;
     }
-    for (; i < nr; i++) {
-        uint32_t len = lens != NULL ? lens[i] : 0;
-        uint16_t flags = (uint16_t)((q->used_wrap ? VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED : 0) |
-                                    (len > 0 ? VIRTQ_DESC_F_WRITE : 0));
-        uint64_t word1 = (uint64_t)len | (uint64_t)pieces[i].id << 32 | (uint64_t)flags << PACKED_FLAGS_SHIFT;
-
-        /* As packed_put: the first of a batch is written by publish. */
-        if (i == 0 && q->unpublished == 0) {
-            q->first_put = q->used_idx;
-            q->first_word = word1;
-        } else {
-            vio_shm_store64(q->desc, (size_t)q->used_idx * 16 + 8, word1);
-        }
-        if (++q->used_idx == q->size) {
-            q->used_idx = 0;
-            q->used_wrap = !q->used_wrap;
-        }
-    }
-    q->unpublished = (uint16_t)(q->unpublished + nr);
 }
 
 static inline bool packed_publish(struct vio_devq *q)

@@ -191,31 +191,31 @@ static inline unsigned split_express(struct vio_devq *q, struct vio_piece *piece
     return i;
 }
 
+static inline void split_show(struct vio_devq *q, uint16_t id, uint32_t len)
+{
+    size_t at = VIRTQ_USED_RING + 8u * (size_t)(q->used_idx & q->mask);
+
+    /* id and len in one store; the area is 4-byte aligned only, so two halves. */
+    vio_shm_store32(q->device, at, id);
+    vio_shm_store32(q->device, at + 4, len);
+    vio_devq_log_device(q, at, 8);
+    q->used_idx++;
+}
+
 static inline void split_express_put(struct vio_devq *q, const struct vio_piece *pieces, const uint32_t *lens, unsigned nr,
                                      unsigned taken)
 {
-    for (unsigned i = 0; i < nr; i++) {
-        size_t at = VIRTQ_USED_RING + 8u * (size_t)((uint16_t)(q->used_idx + i) & q->mask);
-
-        vio_shm_store32(q->device, at, pieces[i].id);
-        vio_shm_store32(q->device, at + 4, lens != NULL ? lens[i] : 0);
-    }
-    q->used_idx = (uint16_t)(q->used_idx + nr);
+    for (unsigned i = 0; i < nr; i++)
+        split_show(q, pieces[i].id, lens != NULL ? lens[i] : 0);
     q->unpublished = (uint16_t)(q->unpublished + nr);
     q->avail_idx = (uint16_t)(q->avail_idx - (taken - nr));
 }
 
 static inline void split_put(struct vio_devq *q, struct vio_req *req, uint32_t len)
 {
-    size_t at = VIRTQ_USED_RING + 8u * (size_t)(q->used_idx & q->mask);
-
     if (__builtin_expect(q->inflight != NULL, 0))
         srec_put(q, req->id);
-    /* id and len in one store; the area is 4-byte aligned only, so two halves. */
-    vio_shm_store32(q->device, at, req->id);
-    vio_shm_store32(q->device, at + 4, len);
-    vio_devq_log_device(q, at, 8);
-    q->used_idx++;
+    split_show(q, req->id, len);
 }
 
 /* With IN_ORDER: `count` buffers of which req is the last, by one element where the batch begins (2.7.9). */
