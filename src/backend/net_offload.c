@@ -11,6 +11,19 @@
 #include "backend/net_headers.h"
 #include "spec/net.h"
 
+bool vio_net_gso_known(uint8_t type)
+{
+    switch (type) {
+    case VIRTIO_NET_HDR_GSO_NONE:
+    case VIRTIO_NET_HDR_GSO_UDP:
+    case VIRTIO_NET_HDR_GSO_UDP_L4:
+        return true;
+    default:
+        type &= (uint8_t)~VIRTIO_NET_HDR_GSO_ECN;
+        return type == VIRTIO_NET_HDR_GSO_TCPV4 || type == VIRTIO_NET_HDR_GSO_TCPV6;
+    }
+}
+
 unsigned vio_net_needs(const struct vio_net_hdr *hdr)
 {
     unsigned needs = hdr->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM ? VIO_NET_CSUM : 0;

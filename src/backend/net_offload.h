@@ -11,6 +11,9 @@
 
 #include <vio/net.h>
 
+/* Whether there is such a gso_type; ECN is something of TCP's. */
+bool vio_net_gso_known(uint8_t type);
+
 /* What a packet with this header needs of its taker: a set of enum vio_net_offload. */
 unsigned vio_net_needs(const struct vio_net_hdr *hdr);
 

@@ -6,6 +6,7 @@
  * all the same, and so is that the driver accepts what it asks for: frames that waited in the kernel when offloads were
  * turned off are as they were.
  */
+#include "backend/net_offload.h"
 #include "backend/net_tap.h"
 
 #include <stdatomic.h>
@@ -161,24 +162,6 @@ static unsigned tap_send(struct vio_net_backend *b, const struct vio_net_packet 
 
 /* ------------------------------------------------------------------ from the host */
 
-static unsigned gso_needs(uint8_t gso_type)
-{
-    unsigned ecn = gso_type & VIRTIO_NET_HDR_GSO_ECN ? VIO_NET_ECN : 0;
-
-    switch (gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
-    case VIRTIO_NET_HDR_GSO_TCPV4:
-        return VIO_NET_TSO4 | ecn;
-    case VIRTIO_NET_HDR_GSO_TCPV6:
-        return VIO_NET_TSO6 | ecn;
-    case VIRTIO_NET_HDR_GSO_UDP:
-        return VIO_NET_UFO;
-    case VIRTIO_NET_HDR_GSO_UDP_L4:
-        return VIO_NET_USO;
-    default:
-        return 0;
-    }
-}
-
 /* The kernel's header, checked as a vio_net_hdr promises; *needs: what the driver must accept. */
 static bool read_header(const uint8_t *at, uint32_t len, struct vio_net_hdr *h, unsigned *needs)
 {
@@ -203,8 +186,8 @@ static bool read_header(const uint8_t *at, uint32_t len, struct vio_net_hdr *h, 
     h->hdr_len = vio_cpu(wire.hdr_len);
     if (h->hdr_len > len)
         h->hdr_len = (uint16_t)len; /* a hint: the kernel may mean the linear part of its buffer */
-    *needs |= gso_needs(h->gso_type);
-    return gso_needs(h->gso_type) != 0 && h->gso_size > 0 && (h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM);
+    *needs = vio_net_needs(h);
+    return vio_net_gso_known(h->gso_type) && h->gso_size > 0 && (h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM);
 }
 
 /* The frame of `bytes` in rooms[i], header and all, becomes packet[kept]; or is counted. */

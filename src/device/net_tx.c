@@ -76,27 +76,13 @@ static void drop(struct burst *b, struct vio_req *req, enum vio_net_bad bad)
 
 /* ------------------------------------------------------------------ the header */
 
-/* One that there is; ECN is something of TCP's. */
-static bool known_gso(uint8_t type)
-{
-    switch (type) {
-    case VIRTIO_NET_HDR_GSO_NONE:
-    case VIRTIO_NET_HDR_GSO_UDP:
-    case VIRTIO_NET_HDR_GSO_UDP_L4:
-        return true;
-    default:
-        type &= (uint8_t)~VIRTIO_NET_HDR_GSO_ECN;
-        return type == VIRTIO_NET_HDR_GSO_TCPV4 || type == VIRTIO_NET_HDR_GSO_TCPV6;
-    }
-}
-
 /* A packet with offloads; the common one has none. COUNT_: it is good. */
 static enum vio_net_bad check_offloads(const struct net *net, const struct vio_net_packet *p)
 {
     const struct vio_net_hdr *h = &p->hdr;
     unsigned needs = vio_net_needs(h);
 
-    if (!known_gso(h->gso_type))
+    if (!vio_net_gso_known(h->gso_type))
         return VIO_NET_BAD_GSO_TYPE;
     if (h->flags & ~VIRTIO_NET_HDR_F_NEEDS_CSUM)
         return VIO_NET_BAD_FLAGS;
