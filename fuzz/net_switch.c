@@ -4,7 +4,8 @@
  * through, from ports of all kinds, while ports stop and start, receivers are full, and the uplink takes what it likes.
  * Input: a byte of options, a byte for each of six ports, then operations.
  * Checked: send() takes all; frames that arrive are as vio/net.h promises; nobody hears itself, two isolated ports do
- * not hear each other, access ports hear their VLAN only and never a tag, and what they say has a tag on trunks.
+ * not hear each other, access ports hear their VLAN only and never a tag, and what they say has a tag on trunks; from an
+ * address that is fixed to a port nothing comes but what that port said, and from that port nothing else.
  */
 #include "../tests/unit/backend/net_switch_help.h"
 #include "fuzz.h"
@@ -17,6 +18,7 @@ struct run {
     struct lan lan;
     uint16_t vlan[PORTS + 1]; /* the last: the uplink */
     bool isolated[PORTS + 1];
+    bool fixed[PORTS + 1]; /* to the address of its own number */
     uint8_t frame[BURST][FRAME];
     struct vio_seg seg[BURST][PIECES];
     struct vio_net_packet packet[BURST];
@@ -32,7 +34,7 @@ static void make_addresses(struct input *in, uint8_t *frame)
     for (unsigned i = 0; i < 2; i++, who >>= 4) {
         memset(frame + 6 * i, 0, 6);
         frame[6 * i + 5] = who & 7;
-        frame[6 * i] = (who & 8) && i == 0 ? 1 : 2;
+        frame[6 * i] = (who & 8) && i == 0 ? 1 : 0x52;
     }
 }
 
@@ -119,6 +121,17 @@ static unsigned make_burst(struct run *r, struct input *in)
 
 /* ------------------------------------------------------------------ what arrives */
 
+static void check_sender(const struct run *r, const struct kept *k, unsigned from, unsigned to)
+{
+    static const uint8_t before[5] = { 0x52 };
+    unsigned number = memcmp(k->head + 6, before, sizeof before) == 0 ? k->head[11] : PORTS;
+    int tag = tag_of(k), vlan = r->vlan[from] != 0 ? r->vlan[from] : tag != NO_TAG ? tag : r->vlan[to];
+
+    FUZZ_CHECK(!r->fixed[from] || number == from);
+    if (number < PORTS && r->fixed[number] && (r->vlan[number] == 0 || r->vlan[number] == vlan))
+        FUZZ_CHECK(number == from);
+}
+
 static void check_ear(const struct run *r, const struct ear *ear, unsigned from, unsigned to)
 {
     if (ear->frames == 0)
@@ -128,6 +141,7 @@ static void check_ear(const struct run *r, const struct ear *ear, unsigned from,
     for (unsigned i = 0; i < ear->frames && i < LAN_KEPT; i++) {
         int tag = tag_of(&ear->kept[i]);
 
+        check_sender(r, &ear->kept[i], from, to);
         FUZZ_CHECK(r->vlan[to] == 0 || tag == NO_TAG);
         FUZZ_CHECK(r->vlan[to] != 0 || r->vlan[from] == 0 || tag == r->vlan[from]);
     }
@@ -232,7 +246,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
         run.vlan[i] = how % 4;
         run.isolated[i] = (how & 4) != 0;
-        lan_port(&run.lan, run.vlan[i], run.isolated[i]);
+        run.fixed[i] = (how & 12) == 8;
+        if (run.fixed[i])
+            lan_fixed(&run.lan, run.vlan[i], (uint8_t)i);
+        else
+            lan_port(&run.lan, run.vlan[i], run.isolated[i]);
     }
     for (unsigned i = 0; i < OPS_MAX && in.left > 0; i++)
         operate(&run, &in);

@@ -77,6 +77,10 @@ struct vio_device_type {
     bool (*queue_arm)(void *self, uint16_t queue, bool sleep);
     /* Control thread: the driver has disabled the queue (virtio 1.4, 2.6.1); it has left. What it set for it is void. */
     void (*queue_reset)(void *self, uint16_t queue);
+    /* Queues of one lane must have one owner thread; different lanes may have different ones. NULL: each queue is by itself. */
+    unsigned (*queue_lane)(void *self, uint16_t queue);
+    /* Control thread, after vio_device_ask(): all queues are parked, so that anything of any lane's may be changed. */
+    void (*control)(void *self);
 
     /* Device-type state beyond what the core saves (status, features, queues, configuration). May be NULL. */
     int (*save)(void *self, struct vio_state *state);
@@ -246,6 +250,8 @@ int vio_device_queue_kick_fd(struct vio_device *dev, uint16_t queue);
 /* Woken by kick_fd: empties it (8 bytes) and counts the notification. Never blocks, whatever the descriptor is. */
 void vio_device_queue_kick_drain(struct vio_device *dev, uint16_t queue);
 int vio_device_queue_backend_fd(struct vio_device *dev, uint16_t queue);
+/* Control thread, before attach: which queues must have one owner (struct vio_device_type.queue_lane); -1: it may be any. */
+int vio_device_queue_lane(const struct vio_device *dev, uint16_t queue);
 bool vio_device_queue_enabled(const struct vio_device *dev, uint16_t queue);
 
 /* The owner is parked (true: now, before it says so), or goes on. */
@@ -259,6 +265,8 @@ int vio_device_refuse(char *why, size_t why_size, const char *format, ...) VIO_P
 bool vio_device_queue_takes(const struct vio_device *dev, uint16_t queue);
 /* After a take outside of service: raises what it found (a fault, a missing translation). */
 void vio_device_queue_report(struct vio_device *dev, uint16_t queue);
+/* Any thread: has the control thread call the type's control() soon, with all queues parked. */
+void vio_device_ask(struct vio_device *dev);
 /* Control thread: has the owner serve the queue once, also if it sleeps. */
 void vio_device_queue_poke(struct vio_device *dev, uint16_t queue);
 

@@ -3,8 +3,9 @@
  * Purpose: the network device and the interface of what stands behind it.
  * Where it sits: the device is device/net; backends are backend/net and include nothing of virtio but this interface and
  * base/. Units: bytes of Ethernet frames, without check sequence.
- * Threads: all queues of one network device have one owner thread, and what stands behind it runs on that thread;
- * devices on one switch share one thread. So nothing below locks.
+ * Threads: the pairs of queues of a network device are dealt out to lanes, which is one unless more are asked for. All
+ * queues of a lane have one owner thread, and each lane has a backend of its own that runs on that thread; devices on one
+ * switch have one lane each, and share one thread. So nothing below locks.
  */
 #ifndef VIO_NET_H
 #define VIO_NET_H
@@ -70,6 +71,7 @@ struct vio_net_info {
     uint16_t mtu;     /* 0: unknown */
     uint32_t speed;   /* Mbit/s; 0: unknown */
     bool has_mac;     /* what is behind it wants the driver to have this address */
+    bool mac_fixed;   /* with has_mac: and takes frames from no other */
     uint8_t mac[VIO_NET_MAC];
 };
 
@@ -87,7 +89,10 @@ struct vio_net_sink {
 
 struct vio_net_backend;
 
-/* destroy, info: control thread. The rest: owner thread; send, poll, arm between start and stop only. */
+/*
+ * destroy, info, open_lane: control thread. The rest: owner thread (or the control thread while the owner is parked); send,
+ * poll, arm between start and stop only.
+ */
 struct vio_net_ops {
     const char *name;
     void (*info)(struct vio_net_backend *b, struct vio_net_info *info);
@@ -113,6 +118,16 @@ struct vio_net_ops {
      * sleep, call poll() or send() first. A device that will not poll for now says arm(true, false, ...). May be NULL.
      */
     bool (*arm)(struct vio_net_backend *b, bool sleep, bool receive, bool blocked);
+    /*
+     * A further lane of the same network, for another thread: like b, with b's info, and independent of it but that it is
+     * closed first. NULL: there is one only. -errno with the sentence.
+     */
+    int (*open_lane)(struct vio_net_backend *b, struct vio_net_backend **out, char *why, size_t why_size);
+    /*
+     * Where there are several lanes: whether this one's packets are wanted, as long as nothing else is said. Before the first
+     * time, and after stop, they are not. It may send either way. May be NULL.
+     */
+    void (*use)(struct vio_net_backend *b, bool use);
     /* Its own counters as lines "name value" for `vio top`: each by one call of `line`. May be NULL. Any thread. */
     void (*counters)(struct vio_net_backend *b, void (*line)(void *ctx, const char *name, uint64_t value), void *ctx);
 };
@@ -136,6 +151,8 @@ int vio_net_echo_open(struct vio_net_backend **out, char *why, size_t why_size) 
 struct vio_net_tap_params {
     const char *name;    /* of the interface; made if there is none; may hold one %d */
     int fd;              /* >= 0: an open tap (taken on success); name is ignored */
+    uint16_t queues;     /* of the interface, each with a descriptor of its own: as many lanes are possible. 0: 1 */
+    const int *fds;      /* with fd: the queues - 1 others, of the same interface (taken on success) */
     const char *bridge;  /* NULL, or the bridge that it is put into */
     const char *address; /* NULL, or "192.0.2.1/24" (IPv4 or IPv6) for the host's side */
     uint16_t mtu;        /* 0: leave it */
@@ -174,9 +191,12 @@ struct vio_net_port_params {
     const char *name;
     bool isolated;  /* speaks with the uplink and with ports that are not isolated only */
     uint16_t vlan;  /* 0: trunk, tags as they come; else an access port of this VLAN (1..4094) */
+    /* NULL, or the one address that frames may come from here, and from no other port. */
+    const uint8_t *fixed_mac;
 };
 int vio_net_switch_create(const struct vio_log *log, struct vio_net_switch **out) VIO_MUST_CHECK;
 void vio_net_switch_release(struct vio_net_switch *sw); /* NULL is fine */
+/* -EEXIST: fixed_mac is another port's. */
 int vio_net_switch_port(struct vio_net_switch *sw, const struct vio_net_port_params *params, struct vio_net_backend **out)
     VIO_MUST_CHECK;
 /* uplink: taken on success. -EBUSY: there is one. */
@@ -195,9 +215,10 @@ int vio_net_capture_set(struct vio_net_backend *b, const char *path, char *why, 
 struct vio_net_params {
     struct vio_net_backend *backend; /* taken on success */
     uint16_t pairs;          /* receive and transmit queues offered: 1 to 64 */
+    uint16_t lanes;          /* threads that may serve them, 0: 1; pair i is in lane i mod lanes. More than 1: no RSS */
     uint16_t queue_size_max; /* a power of two; 0: 1024 */
     bool mac_given;
-    uint8_t mac[VIO_NET_MAC]; /* else the backend's, or one made from the device's name */
+    uint8_t mac[VIO_NET_MAC]; /* else the backend's, or one made from the device's name; that of a fixed one in any case */
     uint16_t mtu;            /* 0: the backend's, or not offered */
     uint32_t speed;          /* Mbit/s; 0: the backend's, or unknown */
     bool link_down;          /* at first */
@@ -208,6 +229,9 @@ struct vio_net_params {
 int vio_net_create(const struct vio_net_params *params, struct vio_device **out, char *why, size_t why_size)
     VIO_MUST_CHECK;
 
+/* The address that a device of this name has where none is given: always the same, locally administered. */
+void vio_net_make_mac(const char *name, uint8_t mac[VIO_NET_MAC]);
+
 /* Control thread. */
 void vio_net_set_link(struct vio_device *dev, bool up);
 bool vio_net_link(const struct vio_device *dev);
@@ -216,7 +240,10 @@ int vio_net_rarp(struct vio_device *dev, const uint8_t mac[VIO_NET_MAC]) VIO_MUS
 /* vhost-user's NET_SET_MTU. -EINVAL: below 68. */
 int vio_net_set_mtu(struct vio_device *dev, uint16_t mtu) VIO_MUST_CHECK;
 void vio_net_mac(const struct vio_device *dev, uint8_t mac[VIO_NET_MAC]);
-struct vio_net_backend *vio_net_backend_of(struct vio_device *dev);
+struct vio_net_backend *vio_net_backend_of(struct vio_device *dev); /* of the first lane */
+/* Any thread: vio_net_ops.counters, summed over the lanes. */
+void vio_net_backend_counters(const struct vio_device *dev, void (*line)(void *ctx, const char *name, uint64_t value),
+                              void *ctx);
 
 /* Why a packet of the driver's was dropped (virtio 1.4, 5.1.9.2). */
 enum vio_net_bad {

@@ -118,6 +118,11 @@ unsigned vio_devq_take(struct vio_devq *q, struct vio_req **reqs, unsigned max);
  */
 void vio_devq_untake(struct vio_devq *q, struct vio_req **reqs, unsigned n);
 /*
+ * The same for all that are available, where they are too few for what waits: arm_kick does not count them until something
+ * is taken, and asks for a notification of the next one.
+ */
+void vio_devq_untake_too_few(struct vio_devq *q, struct vio_req **reqs, unsigned n);
+/*
  * The express way, for devices that give buffers back at once (packets): buffers of exactly one direct descriptor, with no
  * struct vio_req. Takes up to max of the next ones, writable or not; stops before one that is anything else (a chain, an
  * indirect table, the other direction, a miss, a fault): take() then deals with that. 0 also while requests are in
@@ -143,8 +148,8 @@ bool vio_devq_publish(struct vio_devq *q) VIO_MUST_CHECK;
  */
 bool vio_devq_silenced(const struct vio_devq *q);
 /*
- * Asks for available buffer notifications. True where buffers are available already (the request is then undone):
- * do not sleep. disarm says that none are needed.
+ * Asks for available buffer notifications. True where buffers are available already, but for those of untake_too_few (the
+ * request is then undone): do not sleep. disarm says that none are needed.
  */
 bool vio_devq_arm_kick(struct vio_devq *q) VIO_MUST_CHECK;
 void vio_devq_disarm_kick(struct vio_devq *q);

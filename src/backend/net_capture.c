@@ -2,7 +2,7 @@
 /*
  * Purpose: writes what crosses another backend, both ways, into a pcapng file while one is set. It stands between the
  * device and that backend: the device's sink is wrapped, too.
- * Where it sits: backend/. Threads: the packets are the owner thread's, the file is set by the control thread. `active` is
+ * Where it sits: backend/. Threads: the packets are the owner threads', one a lane, the file is set by the control thread. `active` is
  * all that the owner looks at while there is no capture; only when it is set does it take the lock, under which it writes
  * and the control thread exchanges the file. So a file that was exchanged is nobody's any more, and may be closed.
  * Trust: what is written is a copy of its own; a guest that changes a frame meanwhile has another one in the file than
@@ -18,12 +18,10 @@
 #include <string.h>
 #include <time.h>
 
+/* What all lanes of a backend write into. */
 struct capture {
-    struct vio_net_backend head;
-    struct vio_net_backend *inner;
     const struct vio_log *log;
     char *name;
-    struct vio_net_sink outer, sink; /* the device's, and ours for inner */
     atomic_bool active;
     pthread_mutex_t lock;
     struct pcapng *file; /* under lock */
@@ -31,9 +29,17 @@ struct capture {
     _Atomic uint64_t packets;
 };
 
+struct capture_lane {
+    struct vio_net_backend head;
+    struct vio_net_backend *inner;
+    struct vio_net_sink outer, sink; /* the device's, and ours for inner */
+    struct capture *capture;
+    bool first; /* the capture goes with it */
+};
+
 static struct vio_net_backend *inner_of(struct vio_net_backend *b)
 {
-    return ((struct capture *)b)->inner;
+    return ((struct capture_lane *)b)->inner;
 }
 
 /* ------------------------------------------------------------------ the owner thread */
@@ -80,9 +86,10 @@ static void record(struct capture *c, const struct vio_net_packet *p, unsigned n
 
 static unsigned capture_send(struct vio_net_backend *b, const struct vio_net_packet *p, unsigned n)
 {
-    struct capture *c = (struct capture *)b;
+    struct capture *c = ((struct capture_lane *)b)->capture;
+    struct vio_net_backend *inner = inner_of(b);
     uint64_t now = capture_time(c);
-    unsigned gone = c->inner->ops->send(c->inner, p, n);
+    unsigned gone = inner->ops->send(inner, p, n);
 
     if (now && gone)
         record(c, p, gone, PCAPNG_FROM_DRIVER, now, true);
@@ -91,9 +98,10 @@ static unsigned capture_send(struct vio_net_backend *b, const struct vio_net_pac
 
 static unsigned capture_deliver(void *ctx, const struct vio_net_packet *p, unsigned n)
 {
-    struct capture *c = ctx;
+    struct capture_lane *lane = ctx;
+    struct capture *c = lane->capture;
     uint64_t now = capture_time(c);
-    unsigned gone = c->outer.deliver(c->outer.ctx, p, n);
+    unsigned gone = lane->outer.deliver(lane->outer.ctx, p, n);
 
     if (now && gone)
         record(c, p, gone, PCAPNG_TO_DRIVER, now, false);
@@ -102,9 +110,10 @@ static unsigned capture_deliver(void *ctx, const struct vio_net_packet *p, unsig
 
 static void capture_flush(void *ctx)
 {
-    struct capture *c = ctx;
+    struct capture_lane *lane = ctx;
+    struct capture *c = lane->capture;
 
-    c->outer.flush(c->outer.ctx);
+    lane->outer.flush(lane->outer.ctx);
     if (atomic_load_explicit(&c->active, memory_order_acquire))
         record(c, NULL, 0, PCAPNG_TO_DRIVER, 0, true);
 }
@@ -113,11 +122,11 @@ static void capture_flush(void *ctx)
 
 static int capture_start(struct vio_net_backend *b, const struct vio_net_sink *sink)
 {
-    struct capture *c = (struct capture *)b;
+    struct capture_lane *lane = (struct capture_lane *)b;
 
-    c->outer = *sink;
-    c->sink = (struct vio_net_sink){ .deliver = capture_deliver, .flush = capture_flush, .ctx = c };
-    return c->inner->ops->start(c->inner, &c->sink);
+    lane->outer = *sink;
+    lane->sink = (struct vio_net_sink){ .deliver = capture_deliver, .flush = capture_flush, .ctx = lane };
+    return lane->inner->ops->start(lane->inner, &lane->sink);
 }
 
 static void capture_stop(struct vio_net_backend *b)
@@ -134,6 +143,12 @@ static void capture_offloads(struct vio_net_backend *b, unsigned guest)
 {
     if (inner_of(b)->ops->offloads)
         inner_of(b)->ops->offloads(inner_of(b), guest);
+}
+
+static void capture_use(struct vio_net_backend *b, bool use)
+{
+    if (inner_of(b)->ops->use)
+        inner_of(b)->ops->use(inner_of(b), use);
 }
 
 static unsigned capture_poll(struct vio_net_backend *b, unsigned budget)
@@ -154,11 +169,12 @@ static bool capture_arm(struct vio_net_backend *b, bool sleep, bool receive, boo
 static void capture_counters(struct vio_net_backend *b, void (*line)(void *ctx, const char *name, uint64_t value),
                              void *ctx)
 {
-    struct capture *c = (struct capture *)b;
+    struct capture *c = ((struct capture_lane *)b)->capture;
 
-    if (c->inner->ops->counters)
-        c->inner->ops->counters(c->inner, line, ctx);
-    line(ctx, "captured", atomic_load_explicit(&c->packets, memory_order_relaxed));
+    if (inner_of(b)->ops->counters)
+        inner_of(b)->ops->counters(inner_of(b), line, ctx);
+    if (((struct capture_lane *)b)->first)
+        line(ctx, "captured", atomic_load_explicit(&c->packets, memory_order_relaxed));
 }
 
 /* ------------------------------------------------------------------ the control thread */
@@ -183,17 +199,23 @@ static int exchange(struct capture *c, struct pcapng *file, bool *said)
 
 static void capture_destroy(struct vio_net_backend *b)
 {
-    struct capture *c = (struct capture *)b;
-    bool said;
-    int ret = exchange(c, NULL, &said);
+    struct capture_lane *lane = (struct capture_lane *)b;
+    struct capture *c = lane->capture;
+    bool said = false;
+    int ret = lane->first ? exchange(c, NULL, &said) : 0;
 
     if (ret < 0 && !said)
         vio_log(c->log, VIO_LOG_ERROR, c->name, "the end of the capture is lost: %s", strerror(-ret));
-    vio_net_close(c->inner);
-    pthread_mutex_destroy(&c->lock);
-    free(c->name);
-    free(c);
+    vio_net_close(lane->inner);
+    if (lane->first) {
+        pthread_mutex_destroy(&c->lock);
+        free(c->name);
+        free(c);
+    }
+    free(lane);
 }
+
+static int capture_open_lane(struct vio_net_backend *b, struct vio_net_backend **out, char *why, size_t why_size);
 
 static const struct vio_net_ops capture_ops = {
     .name = "capture",
@@ -206,35 +228,66 @@ static const struct vio_net_ops capture_ops = {
     .poll = capture_poll,
     .fd = capture_fd,
     .arm = capture_arm,
+    .open_lane = capture_open_lane,
+    .use = capture_use,
     .counters = capture_counters,
 };
+
+static int capture_open_lane(struct vio_net_backend *b, struct vio_net_backend **out, char *why, size_t why_size)
+{
+    struct vio_net_backend *inner = inner_of(b);
+    struct capture_lane *lane;
+    int ret;
+
+    if (!inner->ops->open_lane)
+        return vio_backend_why(-ENOTSUP, why, why_size, "the network \"%s\" is served by one thread", inner->ops->name);
+    lane = calloc(1, sizeof *lane);
+    if (!lane)
+        return vio_backend_why(-ENOMEM, why, why_size, "out of memory");
+    lane->head.ops = &capture_ops;
+    lane->capture = ((struct capture_lane *)b)->capture;
+    ret = inner->ops->open_lane(inner, &lane->inner, why, why_size);
+    if (ret < 0) {
+        free(lane);
+        return ret;
+    }
+    *out = &lane->head;
+    return 0;
+}
 
 int vio_net_capture_open(struct vio_net_backend *inner, const char *name, const struct vio_log *log,
                          struct vio_net_backend **out)
 {
+    struct capture_lane *lane = calloc(1, sizeof *lane);
     struct capture *c = calloc(1, sizeof *c);
 
-    if (!c)
+    if (!c || !lane) {
+        free(c);
+        free(lane);
         return -ENOMEM;
-    *c = (struct capture){ .head.ops = &capture_ops, .inner = inner, .log = log, .name = strdup(name ? name : "net") };
+    }
+    *c = (struct capture){ .log = log, .name = strdup(name ? name : "net") };
     if (!c->name || pthread_mutex_init(&c->lock, NULL) != 0) {
         free(c->name);
         free(c);
+        free(lane);
         return -ENOMEM;
     }
-    *out = &c->head;
+    *lane = (struct capture_lane){ .head.ops = &capture_ops, .inner = inner, .capture = c, .first = true };
+    *out = &lane->head;
     return 0;
 }
 
 int vio_net_capture_set(struct vio_net_backend *b, const char *path, char *why, size_t why_size)
 {
-    struct capture *c = (struct capture *)b;
     struct pcapng *file = NULL;
+    struct capture *c;
     bool said;
     int ret;
 
     if (!b || b->ops != &capture_ops)
         return vio_backend_why(-ENOTSUP, why, why_size, "this network device was not made with a place for captures");
+    c = ((struct capture_lane *)b)->capture;
     if (path) {
         ret = pcapng_open(path, c->name, &file, why, why_size);
         if (ret < 0)

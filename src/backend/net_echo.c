@@ -181,6 +181,12 @@ static bool echo_arm(struct vio_net_backend *b, bool sleep, bool receive, bool b
     return work;
 }
 
+static int echo_open_lane(struct vio_net_backend *b, struct vio_net_backend **out, char *why, size_t why_size)
+{
+    (void)b;
+    return vio_net_echo_open(out, why, why_size);
+}
+
 static const struct vio_net_ops echo_ops = {
     .name = "echo",
     .info = echo_info,
@@ -191,6 +197,7 @@ static const struct vio_net_ops echo_ops = {
     .poll = echo_poll,
     .fd = echo_fd,
     .arm = echo_arm,
+    .open_lane = echo_open_lane,
 };
 
 int vio_net_echo_open(struct vio_net_backend **out, char *why, size_t why_size)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Purpose: the network that sends as fast as its frames are taken: UDP over IPv4 from 192.0.2.1 to 192.0.2.2, port 9,
- * with a running number. What is left to measure is the way to the driver. What it is sent is dropped.
+ * with a running number; further lanes count by themselves, from port 10 on. What is left to measure is the way to the driver. What it is sent is dropped.
  * Where it sits: backend/net. Threads: the owner's; the count is read by any.
  * How: frames lie ready in a ring, and per frame only number, its check and the UDP checksum change.
  */
@@ -17,6 +17,7 @@
 
 #define GENERATE_FRAMES VIO_NET_BURST
 #define GENERATE_LINE 64u
+#define GENERATE_PORT 9
 
 static const uint8_t generate_from[VIO_NET_MAC] = { 0x02, 'v', 'i', 'o', 0, 1 };
 static const uint8_t generate_to[VIO_NET_MAC] = { 0x02, 'v', 'i', 'o', 0, 2 };
@@ -26,6 +27,9 @@ struct generate {
     struct vio_net_sink sink;
     struct net_bell bell;
     uint32_t bytes;
+    uint16_t port;          /* of the source: each lane is a flow of its own */
+    uint16_t lanes;         /* of the first: opened beside it */
+    bool unused;            /* one of several lanes, and nobody receives from it */
     uint64_t fixed_sum;     /* of all that the UDP checksum covers and that does not change */
     uint64_t number;        /* of the next frame to be filled */
     unsigned first, filled; /* in frames: [first, first + filled), around the end */
@@ -67,7 +71,7 @@ static inline uint16_t fold(uint64_t sum)
     return (uint16_t)~sum;
 }
 
-static void frame_headers(uint8_t *frame, uint32_t bytes)
+static void frame_headers(uint8_t *frame, uint32_t bytes, uint16_t port)
 {
     static const uint8_t ip[20] = { 0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2 };
     uint16_t sum;
@@ -82,7 +86,7 @@ static void frame_headers(uint8_t *frame, uint32_t bytes)
     put16(frame + 16, bytes - 14);
     sum = fold(sum_words(frame + 14, 20, 0));
     memcpy(frame + 24, &sum, sizeof sum);
-    put16(frame + GENERATE_UDP, 9);
+    put16(frame + GENERATE_UDP, port);
     put16(frame + GENERATE_UDP + 2, 9);
     put16(frame + GENERATE_UDP + 4, bytes - GENERATE_UDP);
     put16(frame + GENERATE_SUM, 0);
@@ -116,7 +120,7 @@ static void make_ring(struct generate *g, size_t stride)
     for (unsigned i = 0; i < GENERATE_FRAMES; i++) {
         uint8_t *frame = g->ring + i * stride;
 
-        frame_headers(frame, g->bytes);
+        frame_headers(frame, g->bytes, g->port);
         g->seg[i] = (struct vio_seg){ frame, g->bytes };
         g->packet[i] = (struct vio_net_packet){ .len = g->bytes, .nr = 1, .seg = &g->seg[i] };
         g->packet[i + GENERATE_FRAMES] = g->packet[i];
@@ -180,7 +184,7 @@ static unsigned generate_poll(struct vio_net_backend *b, unsigned budget)
     struct generate *g = (struct generate *)b;
     unsigned done = 0;
 
-    while (done < budget) {
+    while (done < budget && !g->unused) {
         unsigned taken = burst(g, budget - done);
 
         done += taken;
@@ -201,11 +205,23 @@ static int generate_fd(struct vio_net_backend *b)
 
 static bool generate_arm(struct vio_net_backend *b, bool sleep, bool receive, bool blocked)
 {
+    struct generate *g = (struct generate *)b;
+    bool ready = receive && !g->unused;
+
     (void)blocked;
     if (!sleep)
         return false;
-    net_bell_set(&((struct generate *)b)->bell, receive);
-    return receive;
+    net_bell_set(&g->bell, ready);
+    return ready;
+}
+
+static void generate_use(struct vio_net_backend *b, bool use)
+{
+    struct generate *g = (struct generate *)b;
+
+    g->unused = !use;
+    if (!use)
+        net_bell_set(&g->bell, false);
 }
 
 static void generate_counters(struct vio_net_backend *b, void (*line)(void *ctx, const char *name, uint64_t value),
@@ -213,6 +229,8 @@ static void generate_counters(struct vio_net_backend *b, void (*line)(void *ctx,
 {
     line(ctx, "generated", atomic_load_explicit(&((struct generate *)b)->frames, memory_order_relaxed));
 }
+
+static int generate_open_lane(struct vio_net_backend *b, struct vio_net_backend **out, char *why, size_t why_size);
 
 static const struct vio_net_ops generate_ops = {
     .name = "generate",
@@ -224,10 +242,12 @@ static const struct vio_net_ops generate_ops = {
     .poll = generate_poll,
     .fd = generate_fd,
     .arm = generate_arm,
+    .open_lane = generate_open_lane,
+    .use = generate_use,
     .counters = generate_counters,
 };
 
-int vio_net_generate_open(uint32_t bytes, struct vio_net_backend **out, char *why, size_t why_size)
+static int open_port(uint32_t bytes, uint16_t port, struct vio_net_backend **out, char *why, size_t why_size)
 {
     struct generate *g;
     size_t stride = (bytes + GENERATE_LINE - 1) / GENERATE_LINE * GENERATE_LINE;
@@ -240,6 +260,7 @@ int vio_net_generate_open(uint32_t bytes, struct vio_net_backend **out, char *wh
         return vio_backend_why(-ENOMEM, why, why_size, "out of memory");
     g->head.ops = &generate_ops;
     g->bytes = bytes;
+    g->port = port;
     g->bell.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     g->ring = aligned_alloc(GENERATE_LINE, stride * GENERATE_FRAMES);
     if (g->bell.fd < 0 || !g->ring) {
@@ -254,4 +275,21 @@ int vio_net_generate_open(uint32_t bytes, struct vio_net_backend **out, char *wh
     make_ring(g, stride);
     *out = &g->head;
     return 0;
+}
+
+static int generate_open_lane(struct vio_net_backend *b, struct vio_net_backend **out, char *why, size_t why_size)
+{
+    struct generate *first = (struct generate *)b;
+    int ret = open_port(first->bytes, (uint16_t)(first->port + first->lanes + 1), out, why, why_size);
+
+    if (ret < 0)
+        return ret;
+    first->lanes++;
+    ((struct generate *)*out)->unused = true;
+    return 0;
+}
+
+int vio_net_generate_open(uint32_t bytes, struct vio_net_backend **out, char *why, size_t why_size)
+{
+    return open_port(bytes, GENERATE_PORT, out, why, why_size);
 }

@@ -103,6 +103,11 @@ static int null_fd(struct vio_net_backend *b)
     return -1;
 }
 
+static int null_open_lane(struct vio_net_backend *b, struct vio_net_backend **out, char *why, size_t why_size)
+{
+    return vio_net_null_open(((struct null_net *)b)->copy, out, why, why_size);
+}
+
 static const struct vio_net_ops null_ops = {
     .name = "null",
     .info = null_info,
@@ -112,6 +117,7 @@ static const struct vio_net_ops null_ops = {
     .send = null_send,
     .poll = null_poll,
     .fd = null_fd,
+    .open_lane = null_open_lane,
 };
 
 int vio_net_null_open(bool copy, struct vio_net_backend **out, char *why, size_t why_size)

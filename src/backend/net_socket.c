@@ -39,6 +39,16 @@ static bool is_absent(int error)
     return error == -ENOENT || error == -ECONNREFUSED || error == -EAGAIN || error == -EPERM;
 }
 
+/* The device may send while the queue sleeps that receives: who comes or goes then is waited for as it would have been. */
+void socket_watch(struct net_socket *s)
+{
+    uint32_t in = s->in ? EPOLLIN : 0, out = s->up && (s->out || s->tx_end > s->tx_at) ? EPOLLOUT : 0;
+
+    net_watch_set(s->epoll_fd, &s->peer, in | out);
+    net_watch_set(s->epoll_fd, &s->listener, s->up || s->paused ? 0 : in);
+    net_watch_set(s->epoll_fd, &s->timer, in);
+}
+
 static void came(struct net_socket *s)
 {
     s->up = true;
@@ -47,6 +57,7 @@ static void came(struct net_socket *s)
     socket_count(&s->connections, 1);
     if (!s->datagram)
         set_timer(s, false);
+    socket_watch(s);
 }
 
 /* -errno. A connection between Unix sockets is made at once or not at all. */
@@ -79,15 +90,35 @@ static int connect_dgram(struct net_socket *s)
     return 0;
 }
 
+/* For a second: the listener would stay readable, and nothing could be done about it. */
+static void pause_listening(struct net_socket *s)
+{
+    vio_log_peer(s->log, &s->limit, s->path.sun_path, "nobody can be let in: %s; tried again every second", strerror(errno));
+    s->paused = true;
+    set_timer(s, true);
+    socket_watch(s);
+}
+
 static bool accept_stream(struct net_socket *s)
 {
-    int fd = accept4(s->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd;
 
+    if (s->paused && !timer_rang(s))
+        return false;
+    fd = accept4(s->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
+        pause_listening(s);
+        return false;
+    }
+    if (s->paused) {
+        s->paused = false;
+        set_timer(s, false);
+        socket_watch(s);
+    }
     if (fd < 0)
         return false;
     s->peer = (struct net_watch){ .fd = fd };
-    net_watch_set(s->epoll_fd, &s->listener, 0); /* the next one waits */
-    came(s);
+    came(s); /* the next one waits */
     return true;
 }
 
@@ -130,6 +161,7 @@ void socket_down(struct net_socket *s, const char *format, ...)
     s->rx_at = s->rx_end = 0;
     if (!s->listens)
         set_timer(s, true);
+    socket_watch(s);
 }
 
 /* ------------------------------------------------------------------ the backend */
@@ -168,6 +200,7 @@ static void socket_stop(struct vio_net_backend *b)
 {
     struct net_socket *s = (struct net_socket *)b;
 
+    s->in = s->out = false;
     net_watch_set(s->epoll_fd, &s->peer, 0);
     net_watch_set(s->epoll_fd, &s->listener, 0);
     net_watch_set(s->epoll_fd, &s->timer, 0);
@@ -185,14 +218,12 @@ static int socket_fd(struct vio_net_backend *b)
 static bool socket_arm(struct vio_net_backend *b, bool sleep, bool receive, bool blocked)
 {
     struct net_socket *s = (struct net_socket *)b;
-    bool unsent = s->tx_end > s->tx_at;
-    uint32_t in = receive ? EPOLLIN : 0;
 
     if (!sleep)
         return false;
-    net_watch_set(s->epoll_fd, &s->peer, in | (s->up && (blocked || unsent) ? (uint32_t)EPOLLOUT : 0));
-    net_watch_set(s->epoll_fd, &s->listener, s->up ? 0 : in);
-    net_watch_set(s->epoll_fd, &s->timer, in);
+    s->in = receive;
+    s->out = blocked;
+    socket_watch(s);
     if (blocked && !s->up)
         return true; /* to be dropped */
     return receive && (s->datagram ? s->rx_at < s->rx_end : stream_has_frame(s));

@@ -35,6 +35,8 @@ struct net_socket {
     bool up;      /* there is a peer */
     bool was_up;  /* at least once */
     int epoll_fd;
+    bool in, out; /* what the device waits for, as it said when it last slept */
+    bool paused;  /* nobody is let in for now: the process has no descriptor left */
     struct net_watch peer; /* the stream; or the datagram socket, which is there without a peer too */
     struct net_watch listener, timer;
     const char *made; /* the path of a socket that we made, and which file it is */
@@ -55,6 +57,8 @@ static inline void socket_count(_Atomic uint64_t *counter, uint64_t n)
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
 }
 
+/* What is waited for becomes what the device and the connection need now. */
+void socket_watch(struct net_socket *s);
 /* Whether there is a peer now; looks for one if not, where it is time to. */
 bool socket_up(struct net_socket *s);
 /* A second has gone by: a datagram peer may be another by now. */

@@ -87,7 +87,7 @@ static void keep(struct net_socket *s, uint8_t *room, uint32_t len)
     if (len < VIO_NET_FRAME_MIN || len > VIO_NET_FRAME_MAX) {
         socket_count(&s->rx_bad, 1);
         vio_log_peer(s->log, &s->limit, s->path.sun_path, "a datagram of %s%u bytes came and was dropped: a frame has 14 to "
-                     "65550", len > VIO_NET_FRAME_MAX ? "at least " : "", len);
+                     "65589", len > VIO_NET_FRAME_MAX ? "at least " : "", len);
         return;
     }
     *seg = (struct vio_seg){ room, len };

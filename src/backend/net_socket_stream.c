@@ -119,8 +119,8 @@ unsigned stream_send(struct vio_net_backend *b, const struct vio_net_packet *p, 
         if (gone < batch.frames || s->tx_at < s->tx_end)
             break;
     }
-    if (s->up && done == n)
-        (void)send_rest(s);
+    if (s->up && done == n && !send_rest(s) && s->up)
+        socket_watch(s); /* the queue that would send the rest may sleep */
     return s->up ? done : drop(s, n, done);
 }
 
@@ -207,7 +207,7 @@ static bool burst(struct net_socket *s, unsigned max, bool *dry, unsigned *done)
 
     if (!length_is_good(bad)) {
         socket_count(&s->rx_bad, 1);
-        socket_down(s, "the peer says that a frame has %u bytes; 14 to 65550 is possible: the connection ends", bad);
+        socket_down(s, "the peer says that a frame has %u bytes; 14 to 65589 is possible: the connection ends", bad);
         return false;
     }
     if (n == 0)

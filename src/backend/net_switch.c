@@ -137,7 +137,10 @@ static void port_info(struct vio_net_backend *b, struct vio_net_info *info)
         .takes = VIO_NET_OFFLOADS,
         .gives = VIO_NET_OFFLOADS,
         .mtu = up ? up->info.mtu : 0,
+        .has_mac = port->end.fixed,
+        .mac_fixed = port->end.fixed,
     };
+    memcpy(info->mac, port->end.mac, sizeof info->mac);
 }
 
 static void port_destroy(struct vio_net_backend *b)
@@ -145,6 +148,7 @@ static void port_destroy(struct vio_net_backend *b)
     struct net_switch_port *port = (struct net_switch_port *)b;
     struct vio_net_switch *sw = port->sw;
 
+    net_pins_clear(&sw->pins, port->end.slot);
     sw->given[port->end.slot] = false;
     close(port->epoll_fd);
     free(port);
@@ -181,6 +185,7 @@ static void end_counters(const struct net_switch_end *end, void (*line)(void *ct
         [NET_SWITCH_ISOLATION] = "dropped_isolation",
         [NET_SWITCH_VLAN] = "dropped_vlan",
         [NET_SWITCH_SHORT] = "dropped_short",
+        [NET_SWITCH_SPOOFED] = "dropped_spoofed",
         [NET_SWITCH_OFFLOAD] = "dropped_offload",
     };
 
@@ -325,6 +330,26 @@ static int port_refused(const struct vio_net_switch *sw, const struct vio_net_po
     return -ENOSPC;
 }
 
+static int fix_mac(struct net_switch_port *port, const uint8_t *mac)
+{
+    static const uint8_t nobody[VIO_NET_MAC];
+    int other;
+
+    if (mac[0] & 1 || memcmp(mac, nobody, VIO_NET_MAC) == 0) {
+        vio_log(port->sw->log, VIO_LOG_ERROR, port->name, "the port cannot be fixed to an address that is no station's");
+        return -EINVAL;
+    }
+    other = net_pins_set(&port->sw->pins, port->end.slot, net_table_key(port->end.vlan, mac));
+    if (other >= 0) {
+        vio_log(port->sw->log, VIO_LOG_ERROR, port->name, "the address %02x:%02x:%02x:%02x:%02x:%02x is fixed to another port of "
+                "the switch (%d): give this one another", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], other);
+        return -EEXIST;
+    }
+    port->end.fixed = true;
+    memcpy(port->end.mac, mac, VIO_NET_MAC);
+    return 0;
+}
+
 int vio_net_switch_port(struct vio_net_switch *sw, const struct vio_net_port_params *params, struct vio_net_backend **out)
 {
     struct net_switch_port *port;
@@ -349,6 +374,12 @@ int vio_net_switch_port(struct vio_net_switch *sw, const struct vio_net_port_par
     port->end.vlan = params->vlan;
     port->end.isolated = params->isolated;
     snprintf(port->name, sizeof port->name, "%s", name_of(params));
+    ret = params->fixed_mac ? fix_mac(port, params->fixed_mac) : 0;
+    if (ret < 0) {
+        close(port->epoll_fd);
+        free(port);
+        return ret;
+    }
     sw->given[slot] = true;
     sw->refs++;
     *out = &port->head;

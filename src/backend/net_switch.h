@@ -5,10 +5,11 @@
  *   net_switch_forward.c  where a frame goes, tags added and removed, handing over
  *   net_switch_uplink.c   the uplink: who polls it, offloads that it does not take
  *   net_switch_table.c    which station is where
+ *   net_switch_pins.c     addresses that are fixed to a port
  * Where it sits: backend/, private.
  * Threads: two parts that do not touch each other, so nothing locks. The control thread has the references and the
  * slots that are given away; the one thread that serves all ports has what is started, the table and the frames. The
- * uplink's pointer (set once) and the counters (written by the owner) are atomic.
+ * uplink's pointer (set once), the counters (written by the owner) and the list of fixed addresses are atomic.
  * Trust: frames are guests' memory and may change under us. 18 bytes of each are copied, and what the copy says decides;
  * only these bytes are written anew where a tag is added or removed.
  */
@@ -33,6 +34,7 @@ enum {
     NET_TABLE_AGE = 300,          /* seconds since it was last heard */
     NET_TABLE_PORT_MAX = 1024,    /* stations of one port */
     NET_TABLE_UPLINK_MAX = 2048,  /* a whole network is behind it */
+    NET_PINS_PLACES = 2 * NET_SWITCH_PORTS_MAX,
     NET_TABLE_SHARE = NET_TABLE_ENTRIES / NET_SWITCH_PORTS_MAX, /* a port's, whatever others do */
 };
 /* Segments made here in one burst: 64 packets of 64 KiB in full ones. Past that packets are lost, and other ports have their turn. */
@@ -70,6 +72,35 @@ int net_table_find(struct net_table *t, uint64_t key, uint32_t now); /* its slot
 /* FULL: not kept, so frames to this station are flooded. */
 enum net_table_learned net_table_learn(struct net_table *t, uint64_t key, uint16_t slot, uint32_t now);
 void net_table_forget(struct net_table *t, uint16_t slot);
+void net_table_drop(struct net_table *t, struct net_table_entry *e); /* not an empty one */
+
+/* ------------------------------------------------------------------ fixed addresses (net_switch_pins.c) */
+
+struct net_pins {
+    /* written by the control thread */
+    _Atomic uint64_t key[NET_SWITCH_PORTS_MAX]; /* by slot: net_table_key(), of VLAN 0 on a trunk; 0: none */
+    atomic_uint changes;
+
+    /* the owner's */
+    unsigned seen; /* of changes */
+    unsigned nr;
+    struct {
+        uint64_t key; /* 0: empty */
+        uint16_t slot;
+    } place[NET_PINS_PLACES];
+};
+
+/* Control thread. -1: done; else the slot that the address is fixed to already, here or in one of a trunk's VLANs. */
+int net_pins_set(struct net_pins *p, uint16_t slot, uint64_t key) VIO_MUST_CHECK;
+void net_pins_clear(struct net_pins *p, uint16_t slot);
+/* Owner thread. */
+void net_pins_rebuild(struct net_pins *p, struct net_table *t);
+static inline void net_pins_look(struct net_pins *p, struct net_table *t)
+{
+    if (__builtin_expect(atomic_load_explicit(&p->changes, memory_order_acquire) != p->seen, 0))
+        net_pins_rebuild(p, t);
+}
+int net_pins_find(const struct net_pins *p, uint64_t key); /* the slot that may send from it; -1: anybody may */
 
 /* ------------------------------------------------------------------ ports and the uplink */
 
@@ -84,6 +115,7 @@ enum net_switch_count {
     NET_SWITCH_ISOLATION,  /* dropped, as those below, of this port's frames: from an isolated port to another */
     NET_SWITCH_VLAN,       /* a tag on an access port, a VLAN that is none, no place for a tag */
     NET_SWITCH_SHORT,
+    NET_SWITCH_SPOOFED,    /* from an address that is not the port's fixed one, or that is fixed to another port */
     NET_SWITCH_OFFLOAD,    /* the uplink cannot, and the frame is not what its header says */
     NET_SWITCH_COUNTS,
 };
@@ -93,6 +125,8 @@ struct net_switch_end {
     uint16_t slot;
     uint16_t vlan; /* 0: trunk */
     bool isolated;
+    bool fixed; /* only frames from `mac` come in */
+    uint8_t mac[VIO_NET_MAC];
     _Atomic uint64_t count[NET_SWITCH_COUNTS];
 };
 
@@ -136,7 +170,7 @@ struct net_switch_uplink {
     unsigned cuts;          /* segments made here for one burst */
 };
 
-/* The frames of a group with their tag added or removed. Two of them: an uplink may deliver from inside its send(). */
+/* The frames of a group with an Ethernet header of our own. Two of them: an uplink may deliver from inside its send(). */
 struct net_switch_turned {
     uint8_t head[VIO_NET_BURST][NET_SWITCH_HEAD];
     struct vio_net_packet packet[VIO_NET_BURST];
@@ -146,6 +180,7 @@ struct net_switch_turned {
 struct vio_net_switch {
     /* the owner's */
     struct net_table table; /* first: buckets are cache lines */
+    struct net_pins pins;   /* partly the control thread's */
     unsigned nr_started, nr_dirty;
     struct net_switch_port *started[NET_SWITCH_PORTS_MAX], *dirty[NET_SWITCH_PORTS_MAX];
     struct net_switch_port *live[NET_SWITCH_PORTS_MAX]; /* by slot; those that are started */

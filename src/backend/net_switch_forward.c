@@ -3,8 +3,8 @@
  * Purpose: the switch's data path. Each frame of a burst is judged by a copy of its first bytes; neighbours with the same
  * way ahead are handed over together, with the sender's own segments: who receives makes the one copy.
  * Where it sits: backend/, the switch's. Threads: the owner of all ports.
- * Trust: a frame may change after it was judged. Its way was chosen by the copy; where it gets another tag, its Ethernet
- * header is the copy's too, so that an access port never has a tag that was slipped in later.
+ * Trust: a frame may change after it was judged. Its way was chosen by the copy; where it gets another tag, or its sender
+ * has a fixed address, its Ethernet header is the copy's too, so that no tag and no sender is slipped in later.
  */
 #include "backend/net_switch.h"
 #include "spec/net.h"
@@ -32,7 +32,7 @@ struct group {
     uint8_t (*head)[NET_SWITCH_HEAD];
     unsigned n;
     struct net_switch_turned *turned;
-    bool made;          /* turned holds the group with its tags added or removed */
+    enum { AS_IT_CAME, HAS_TAG, HAS_NONE } made; /* what turned holds */
     unsigned nr_turned; /* less than n: what cannot be turned is dropped */
 };
 
@@ -81,13 +81,31 @@ static struct net_switch_end *end_of(struct vio_net_switch *sw, uint16_t slot)
     return sw->live[slot] ? &sw->live[slot]->end : NULL;
 }
 
+/* Whether this end may send from this address. */
+static bool may_speak(const struct vio_net_switch *sw, const struct net_switch_end *from, const uint8_t *head,
+                      const struct judged *j)
+{
+    int slot;
+
+    if (from->fixed)
+        return memcmp(head + VIO_NET_MAC, from->mac, VIO_NET_MAC) == 0;
+    slot = net_pins_find(&sw->pins, j->from);
+    return slot < 0 || slot == from->slot;
+}
+
 /* Where a frame goes. Stations are learned here, after the lookup: who may not speak is not heard either. */
 static void find(struct vio_net_switch *sw, struct net_switch_end *from, const uint8_t *head, uint32_t now, struct judged *j)
 {
     static const uint8_t nobody[VIO_NET_MAC];
-    int slot = multicast(head) ? -1 : net_table_find(&sw->table, j->to, now);
-    const struct net_switch_end *to = slot >= 0 ? end_of(sw, (uint16_t)slot) : NULL;
+    const struct net_switch_end *to;
+    int slot;
 
+    if (!may_speak(sw, from, head, j)) {
+        net_switch_count(from, NET_SWITCH_SPOOFED, 1);
+        return;
+    }
+    slot = multicast(head) ? -1 : net_table_find(&sw->table, j->to, now);
+    to = slot >= 0 ? end_of(sw, (uint16_t)slot) : NULL;
     if (to && from->isolated && to != from && to->isolated) {
         net_switch_count(from, NET_SWITCH_ISOLATION, 1);
         return;
@@ -141,9 +159,13 @@ static bool shift(struct vio_net_hdr *h, int l2, int by)
     return true;
 }
 
-/* The new Ethernet header from the copy of the old; its size, 0: a tag would be left. */
-static unsigned turn_head(uint8_t *to, const uint8_t *head, const struct judged *j)
+/* The new Ethernet header, with a tag or without, from the copy of the old; its size, 0: a tag would be left. */
+static unsigned turn_head(uint8_t *to, const uint8_t *head, const struct judged *j, bool tag)
 {
+    if (tag == j->tagged) {
+        memcpy(to, head, NET_SWITCH_HEAD);
+        return tag ? VIO_NET_FRAME_MIN + TAG : VIO_NET_FRAME_MIN;
+    }
     memcpy(to, head, MACS);
     if (j->tagged) {
         if (be16_at(head + MACS + TAG) == ETHERTYPE_VLAN)
@@ -159,16 +181,16 @@ static unsigned turn_head(uint8_t *to, const uint8_t *head, const struct judged 
     return VIO_NET_FRAME_MIN + TAG;
 }
 
-/* One frame with the other kind of header, the rest as it lies. seg: room for p->nr + 1. False: it cannot have one. */
-static bool turn(const struct vio_net_packet *p, const uint8_t *head, const struct judged *j, uint8_t *new_head,
+/* One frame with a header of our own, the rest as it lies. seg: room for p->nr + 1. False: it cannot have one. */
+static bool turn(const struct vio_net_packet *p, const uint8_t *head, const struct judged *j, bool tag, uint8_t *new_head,
                  struct vio_seg *seg, struct vio_net_packet *out)
 {
     unsigned skip = j->tagged ? VIO_NET_FRAME_MIN + TAG : VIO_NET_FRAME_MIN;
-    unsigned bytes = turn_head(new_head, head, j);
+    unsigned bytes = turn_head(new_head, head, j, tag);
 
     *out = (struct vio_net_packet){ .hdr = p->hdr, .len = p->len - skip + bytes, .nr = 1, .seg = seg };
     if (p->nr > VIO_NET_SEGS_MAX || bytes == 0 || out->len > VIO_NET_FRAME_MAX
-        || !shift(&out->hdr, (int)skip, (int)bytes - (int)skip))
+        || (bytes != skip && !shift(&out->hdr, (int)skip, (int)bytes - (int)skip)))
         return false;
     seg[0] = (struct vio_seg){ new_head, bytes };
     for (uint32_t i = 0; i < p->nr; i++) {
@@ -181,17 +203,20 @@ static bool turn(const struct vio_net_packet *p, const uint8_t *head, const stru
     return out->nr <= VIO_NET_SEGS_MAX;
 }
 
-static void turn_group(struct group *g)
+/* Where a group goes both to a trunk and to an access port it may be made more than once. */
+static void turn_group(struct group *g, bool tag)
 {
     struct net_switch_turned *t = g->turned;
     struct vio_seg *seg = t->seg;
+    bool again = g->made != AS_IT_CAME;
 
-    g->made = true;
+    g->made = tag ? HAS_TAG : HAS_NONE;
+    g->nr_turned = 0;
     for (unsigned i = 0; i < g->n; i++) {
         struct vio_net_packet *out = &t->packet[g->nr_turned];
 
-        if (!turn(&g->packet[i], g->head[i], g->judged, t->head[g->nr_turned], seg, out)) {
-            net_switch_count(g->from, NET_SWITCH_VLAN, 1);
+        if (!turn(&g->packet[i], g->head[i], g->judged, tag, t->head[g->nr_turned], seg, out)) {
+            net_switch_count(g->from, NET_SWITCH_VLAN, again ? 0 : 1);
             continue;
         }
         seg += out->nr;
@@ -227,9 +252,9 @@ static void hand_over(struct group *g, struct net_switch_end *to)
     const struct vio_net_packet *p = g->packet;
     unsigned n = g->n;
 
-    if (tag != j->tagged) {
-        if (!g->made)
-            turn_group(g);
+    if (tag != j->tagged || g->from->fixed) {
+        if (g->made != (tag ? HAS_TAG : HAS_NONE))
+            turn_group(g, tag);
         p = g->turned->packet;
         n = g->nr_turned;
     }
@@ -320,6 +345,7 @@ void net_switch_forward(struct vio_net_switch *sw, struct net_switch_end *from, 
 {
     uint32_t now = sw->clock(sw->clock_ctx);
 
+    net_pins_look(&sw->pins, &sw->table);
     while (n > 0) {
         unsigned some = n < VIO_NET_BURST ? n : VIO_NET_BURST;
 

@@ -45,7 +45,7 @@ static unsigned cap(uint16_t slot)
     return slot == NET_SWITCH_UPLINK ? NET_TABLE_UPLINK_MAX : NET_TABLE_PORT_MAX;
 }
 
-static void clear(struct net_table *t, struct net_table_entry *e)
+void net_table_drop(struct net_table *t, struct net_table_entry *e)
 {
     t->stations[e->slot]--;
     e->key = 0;
@@ -69,7 +69,7 @@ static void sweep(struct net_table *t, uint32_t now)
     t->swept = now;
     for (unsigned i = 0; i < NET_TABLE_ENTRIES; i++, e++) {
         if (e->key && aged(e, now))
-            clear(t, e);
+            net_table_drop(t, e);
     }
 }
 
@@ -98,7 +98,7 @@ static struct net_table_entry *free_entry(struct net_table *t, const struct plac
             struct net_table_entry *e = &p->bucket[b][i];
 
             if (e->key && aged(e, now))
-                clear(t, e);
+                net_table_drop(t, e);
             if (!e->key) {
                 found = e;
                 n++;
@@ -159,13 +159,13 @@ enum net_table_learned net_table_learn(struct net_table *t, uint64_t key, uint16
     if (e) {
         /* Away from the old port in any case: a station that is flooded is reached, one in the wrong place is not. */
         how = aged(e, now) ? NET_TABLE_NEW : NET_TABLE_MOVED;
-        clear(t, e);
+        net_table_drop(t, e);
     }
     e = place(t, &p, slot, now);
     if (!e)
         return NET_TABLE_FULL;
     if (e->key)
-        clear(t, e);
+        net_table_drop(t, e);
     *e = (struct net_table_entry){ .key = key, .seen = now, .slot = slot };
     t->stations[slot]++;
     return how;
@@ -177,6 +177,6 @@ void net_table_forget(struct net_table *t, uint16_t slot)
 
     for (unsigned i = 0; i < NET_TABLE_ENTRIES; i++, e++) {
         if (e->key && e->slot == slot)
-            clear(t, e);
+            net_table_drop(t, e);
     }
 }

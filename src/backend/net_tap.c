@@ -2,6 +2,8 @@
 /*
  * Purpose: the host's network stack behind a device: frames to and from a tap, with the virtio header, so that checksums and
  * segments are left to whoever does them best. Where it sits: backend/net. Threads: the owner's; counters are read by any.
+ * Queues: of a tap with several each is a lane, a struct tap of its own. The first one is always attached, the others while
+ * the device receives from them: the kernel puts frames into attached queues only, each flow into one.
  * Trust: what is written is judged by the kernel, which copies it first. The header that the kernel gives is checked
  * all the same, and so is that the driver accepts what it asks for: frames that waited in the kernel when offloads were
  * turned off are as they were.
@@ -30,6 +32,8 @@ struct tap {
     struct vio_net_sink sink;
     int epoll_fd;
     struct net_watch watch;
+    bool leads;     /* what belongs to the interface as a whole is set through it */
+    bool detached;
     bool gone;      /* the interface was removed under us */
     unsigned guest; /* offloads that the driver accepts */
     uint8_t *rooms; /* TAP_BURST of TAP_ROOM, and one for a frame in many pieces */
@@ -39,6 +43,9 @@ struct tap {
     struct vio_net_packet packet[TAP_BURST];
     struct vio_log_limit limit;
     _Atomic uint64_t tx_refused, rx_unwanted, rx_bad;
+    /* of the first: descriptors for lanes that have not been opened yet */
+    unsigned nr_spare;
+    int spare[];
 };
 
 static void count(_Atomic uint64_t *counter)
@@ -58,14 +65,17 @@ static void tap_destroy(struct vio_net_backend *b)
     struct tap *tap = (struct tap *)b;
 
     close(tap->epoll_fd);
-    close(tap->host.fd);
+    if (tap->host.fd >= 0)
+        close(tap->host.fd);
+    while (tap->nr_spare > 0)
+        close(tap->spare[--tap->nr_spare]);
     free(tap->rooms);
     free(tap);
 }
 
 static void set_offloads(struct tap *tap, unsigned guest)
 {
-    int ret = tap_host_offloads(&tap->host, guest & tap->host.gives);
+    int ret = tap->leads ? tap_host_offloads(&tap->host, guest & tap->host.gives) : 0;
 
     if (ret < 0 && !tap->gone)
         vio_log(tap->log, VIO_LOG_WARNING, tap->host.name, "the interface's offloads cannot be changed: %s", strerror(-ret));
@@ -146,7 +156,7 @@ static unsigned tap_send(struct vio_net_backend *b, const struct vio_net_packet 
     struct tap *tap = (struct tap *)b;
 
     for (unsigned i = 0; i < n; i++) {
-        if (!tap->gone) {
+        if (!tap->gone && !tap->detached) {
             if (write_packet(tap, &p[i]) >= 0)
                 continue;
             if (errno == EAGAIN)
@@ -220,7 +230,7 @@ static unsigned read_burst(struct tap *tap, unsigned max)
     unsigned n = 0;
 
     tap->first = 0;
-    while (n < max && n < TAP_BURST && !tap->gone) {
+    while (n < max && n < TAP_BURST && !tap->gone && !tap->detached) {
         uint8_t *room = tap->rooms + (size_t)n * TAP_ROOM; /* not by kept: one that is dropped leaves its room empty */
         ssize_t got = read(tap->host.fd, room, TAP_ROOM);
 
@@ -269,6 +279,27 @@ static unsigned tap_poll(struct vio_net_backend *b, unsigned budget)
     return done + dropped;
 }
 
+/* ------------------------------------------------------------------ one of several queues */
+
+static void tap_use(struct vio_net_backend *b, bool use)
+{
+    struct tap *tap = (struct tap *)b;
+    int ret;
+
+    if (tap->leads || tap->gone || tap->detached == !use)
+        return;
+    if (!use) {
+        net_watch_set(tap->epoll_fd, &tap->watch, 0); /* detached, it polls as broken */
+        tap->kept = 0;
+    }
+    ret = tap_host_use(tap->host.fd, use);
+    if (ret < 0)
+        vio_log(tap->log, VIO_LOG_WARNING, tap->host.name, "a queue of the interface cannot be %s: %s",
+                use ? "attached" : "detached", strerror(-ret));
+    else
+        tap->detached = !use;
+}
+
 /* ------------------------------------------------------------------ sleeping */
 
 static int tap_fd(struct vio_net_backend *b)
@@ -283,7 +314,7 @@ static bool tap_arm(struct vio_net_backend *b, bool sleep, bool receive, bool bl
 
     if (!sleep)
         return false;
-    if (tap->gone)
+    if (tap->gone || tap->detached)
         return blocked; /* to be dropped */
     net_watch_set(tap->epoll_fd, &tap->watch, events);
     return receive && tap->kept > 0;
@@ -298,6 +329,8 @@ static void tap_counters(struct vio_net_backend *b, void (*line)(void *ctx, cons
     line(ctx, "rx_bad", atomic_load_explicit(&tap->rx_bad, memory_order_relaxed));
 }
 
+static int tap_open_lane(struct vio_net_backend *b, struct vio_net_backend **out, char *why, size_t why_size);
+
 static const struct vio_net_ops tap_ops = {
     .name = "tap",
     .info = tap_info,
@@ -309,34 +342,88 @@ static const struct vio_net_ops tap_ops = {
     .poll = tap_poll,
     .fd = tap_fd,
     .arm = tap_arm,
+    .open_lane = tap_open_lane,
+    .use = tap_use,
     .counters = tap_counters,
 };
 
-int vio_net_tap_open(const struct vio_net_tap_params *params, struct vio_net_backend **out, char *why, size_t why_size)
+/* All but the descriptor of the interface. */
+static struct tap *make_tap(const struct vio_log *log, unsigned spare, char *why, size_t why_size)
 {
-    struct tap *tap = calloc(1, sizeof *tap);
-    int ret = -ENOMEM;
+    struct tap *tap = calloc(1, sizeof *tap + spare * sizeof(tap->spare[0]));
 
-    if (!tap)
-        return vio_backend_why(-ENOMEM, why, why_size, "out of memory");
+    if (!tap) {
+        (void)vio_backend_why(-ENOMEM, why, why_size, "out of memory");
+        return NULL;
+    }
     tap->head.ops = &tap_ops;
-    tap->log = params->log;
+    tap->log = log;
     tap->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     tap->rooms = aligned_alloc(64, (size_t)(TAP_BURST + 1) * TAP_ROOM);
-    if (tap->epoll_fd < 0 || !tap->rooms)
-        ret = vio_backend_why(tap->epoll_fd < 0 ? -errno : -ENOMEM, why, why_size, "no room for a tap: out of memory or "
-                              "descriptors");
-    else
-        ret = tap_host_open(params, &tap->host, why, why_size);
+    if (tap->epoll_fd >= 0 && tap->rooms)
+        return tap;
+    (void)vio_backend_why(-ENOMEM, why, why_size, "no room for a tap: out of memory or descriptors");
+    if (tap->epoll_fd >= 0)
+        close(tap->epoll_fd);
+    free(tap->rooms);
+    free(tap);
+    return NULL;
+}
+
+static int tap_open_lane(struct vio_net_backend *b, struct vio_net_backend **out, char *why, size_t why_size)
+{
+    struct tap *first = (struct tap *)b, *tap; /* the one that leads */
+
+    if (first->nr_spare == 0)
+        return vio_backend_why(-ENOTSUP, why, why_size, "the tap %s has a queue for each thread that it was opened for, and no "
+                               "more", first->host.name);
+    tap = make_tap(first->log, 0, why, why_size);
+    if (!tap)
+        return -ENOMEM;
+    tap->host = first->host;
+    tap->host.fd = first->spare[--first->nr_spare];
+    tap->watch = (struct net_watch){ .fd = tap->host.fd };
+    tap->detached = true;
+    *out = &tap->head;
+    return 0;
+}
+
+/* The other queues. Those that are given stay the caller's until all are taken. */
+static int open_queues(struct tap *tap, const struct vio_net_tap_params *params, char *why, size_t why_size)
+{
+    int ret = 0;
+
+    for (unsigned i = 1; ret == 0 && i < params->queues; i++) {
+        ret = tap_host_queue(&tap->host, params->fd >= 0 ? params->fds[i - 1] : -1, &tap->spare[i - 1], why, why_size);
+        tap->nr_spare += ret == 0;
+    }
+    if (ret < 0 && params->fd >= 0)
+        tap->nr_spare = 0;
+    return ret;
+}
+
+int vio_net_tap_open(const struct vio_net_tap_params *params, struct vio_net_backend **out, char *why, size_t why_size)
+{
+    struct tap *tap = make_tap(params->log, params->queues > 1 ? params->queues - 1u : 0, why, why_size);
+    int ret;
+
+    if (!tap)
+        return -ENOMEM;
+    ret = tap_host_open(params, &tap->host, why, why_size);
+    if (ret == 0) {
+        tap->leads = true;
+        tap->watch = (struct net_watch){ .fd = tap->host.fd };
+        ret = open_queues(tap, params, why, why_size);
+        if (ret < 0 && params->fd >= 0)
+            tap->host.fd = -1; /* the caller's */
+    } else {
+        tap->host.fd = -1;
+    }
     if (ret < 0) {
-        if (tap->epoll_fd >= 0)
-            close(tap->epoll_fd);
-        free(tap->rooms);
-        free(tap);
+        tap_destroy(&tap->head);
         return ret;
     }
-    tap->watch = (struct net_watch){ .fd = tap->host.fd };
-    vio_log(tap->log, VIO_LOG_INFO, tap->host.name, "tap interface, MTU %u", tap->host.mtu);
+    vio_log(tap->log, VIO_LOG_INFO, tap->host.name, "tap interface, MTU %u, queues: %u", tap->host.mtu, tap->nr_spare + 1);
     *out = &tap->head;
     return 0;
 }

@@ -3,8 +3,8 @@
  * Purpose: the host's side of a tap: the interface is made or found, its header and offloads are agreed upon with the
  * kernel, and what was asked for (MTU, bridge, address) is set. Where it sits: backend/net. Threads: the control thread, but
  * tap_host_offloads(): the owner.
- * How: an interface that we make lives as long as our descriptor; one that was there stays as it is, but for what is
- * asked for.
+ * How: an interface that we make lives as long as our descriptors; one that was there stays as it is, but for what is
+ * asked for. Of one with several queues each has a descriptor; what is agreed upon holds for all.
  */
 #include "backend/net_tap.h"
 
@@ -87,7 +87,7 @@ static int find_offloads(struct tap_host *host)
     return tap_host_offloads(host, 0);
 }
 
-/* ------------------------------------------------------------------ the descriptor */
+/* ------------------------------------------------------------------ the descriptors */
 
 static int check_name(const char *name, char *why, size_t why_size)
 {
@@ -138,15 +138,38 @@ static int say_not_attached(int error, const char *name, bool existed, char *why
     }
 }
 
-static int attach(struct tap_host *host, const char *name, bool existed, char *why, size_t why_size)
+/* Whether a tap is there that was made for one queue: the kernel says EINVAL to that, too. Asked by attaching so. */
+static bool has_one_queue(const char *name)
 {
     struct ifreq r = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+    int fd = open(TAP_DEVICE, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    bool attached;
+
+    if (fd < 0)
+        return false;
+    memcpy(r.ifr_name, name, strlen(name) + 1); /* check_name() */
+    attached = ioctl(fd, TUNSETIFF, &r) == 0 || errno == EBUSY;
+    close(fd);
+    return attached;
+}
+
+static int say_one_queue(const char *name, char *why, size_t why_size)
+{
+    return vio_backend_why(-EINVAL, why, why_size, "the tap %s was made for one queue: make it for several (ip tuntap del dev %s "
+                           "mode tap; ip tuntap add dev %s mode tap multi_queue), or ask for one queue", name, name, name);
+}
+
+static int attach(struct tap_host *host, const char *name, bool existed, bool several, char *why, size_t why_size)
+{
+    struct ifreq r = { .ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (several ? IFF_MULTI_QUEUE : 0)) };
     int error;
 
     memcpy(r.ifr_name, name, strlen(name) + 1); /* check_name() */
     if (ioctl(host->fd, TUNSETIFF, &r) < 0) {
         error = -errno;
-        if (error == -EINVAL && existed) { /* one that was made for several queues wants to hear so */
+        if (error == -EINVAL && several && existed && has_one_queue(name))
+            return say_one_queue(name, why, why_size);
+        if (error == -EINVAL && existed && !several) { /* one that was made for several queues wants to hear so */
             r.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE;
             error = ioctl(host->fd, TUNSETIFF, &r) < 0 ? -errno : 0;
         }
@@ -156,10 +179,11 @@ static int attach(struct tap_host *host, const char *name, bool existed, char *w
     memcpy(host->name, r.ifr_name, IFNAMSIZ);
     host->name[IFNAMSIZ - 1] = 0;
     host->vnet = true;
+    host->multi = several;
     return 0;
 }
 
-static int open_named(struct tap_host *host, const char *name, bool *made, char *why, size_t why_size)
+static int open_named(struct tap_host *host, const char *name, bool several, bool *made, char *why, size_t why_size)
 {
     bool existed;
     int ret;
@@ -173,7 +197,7 @@ static int open_named(struct tap_host *host, const char *name, bool *made, char 
     host->fd = open(TAP_DEVICE, O_RDWR | O_NONBLOCK | O_CLOEXEC);
     if (host->fd < 0)
         return say_no_device(-errno, why, why_size);
-    ret = attach(host, name, existed, why, why_size);
+    ret = attach(host, name, existed, several, why, why_size);
     if (ret < 0)
         close(host->fd);
     else
@@ -202,7 +226,42 @@ static int use_given(struct tap_host *host, int fd, char *why, size_t why_size)
         return vio_backend_why(-errno, why, why_size, "descriptor %d: %s", fd, strerror(errno));
     host->fd = fd;
     host->vnet = (r.ifr_flags & IFF_VNET_HDR) != 0;
+    host->multi = (r.ifr_flags & IFF_MULTI_QUEUE) != 0;
     return 0;
+}
+
+int tap_host_use(int fd, bool use)
+{
+    struct ifreq r = { .ifr_flags = use ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE };
+
+    return ioctl(fd, TUNSETQUEUE, &r) < 0 ? -errno : 0;
+}
+
+int tap_host_queue(const struct tap_host *host, int given, int *fd, char *why, size_t why_size)
+{
+    struct tap_host queue = { .fd = -1 };
+    bool made;
+    int ret;
+
+    if (!host->multi)
+        return say_one_queue(host->name, why, why_size);
+    ret = given >= 0 ? use_given(&queue, given, why, why_size) : open_named(&queue, host->name, true, &made, why, why_size);
+    if (ret < 0)
+        return ret;
+    if (strcmp(queue.name, host->name) != 0 || queue.vnet != host->vnet)
+        ret = vio_backend_why(-EINVAL, why, why_size, "descriptor %d is a queue of %s, and the first one is of %s: all must be "
+                              "queues of one tap, made alike", given, queue.name, host->name);
+    if (ret == 0) {
+        ret = tap_host_use(queue.fd, false);
+        if (ret < 0)
+            ret = vio_backend_why(ret, why, why_size, "a queue of the tap %s cannot be detached until it is needed: %s; Linux "
+                                  "3.8 or later does that", host->name, strerror(-ret));
+    }
+    if (ret < 0 && given < 0)
+        close(queue.fd);
+    if (ret == 0)
+        *fd = queue.fd;
+    return ret;
 }
 
 static int agree(struct tap_host *host, char *why, size_t why_size)
@@ -394,7 +453,7 @@ int tap_host_open(const struct vio_net_tap_params *params, struct tap_host *out,
     struct tap_host host = { .fd = -1 };
     bool made = false;
     int ret = params->fd >= 0 ? use_given(&host, params->fd, why, why_size)
-                              : open_named(&host, params->name, &made, why, why_size);
+                              : open_named(&host, params->name, params->queues > 1, &made, why, why_size);
 
     if (ret < 0)
         return ret;

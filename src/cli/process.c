@@ -43,6 +43,7 @@ void process_prepare(void)
     if (fd >= 0)
         close(fd);
     sigaction(SIGPIPE, &ignore, NULL);
+    sigaction(SIGXFSZ, &ignore, NULL); /* a limit of files' sizes is an error of one write, not the end of all devices */
     raise_limit(RLIMIT_NOFILE);
     raise_limit(RLIMIT_MEMLOCK); /* buffers that are registered with io_uring count as locked */
     /* One heap: workers allocate next to nothing, and a heap for each costs resident memory. */

@@ -10,7 +10,7 @@
 
 struct loop;
 
-/* Early, before anything is opened: standard descriptors exist, limits are as high as they may be, no SIGPIPE. */
+/* Early, before anything is opened: standard descriptors exist, limits are as high as they may be, no SIGPIPE, no SIGXFSZ. */
 void process_prepare(void);
 /* -EMFILE, said in the log with the fix, where the limit is too low for so many descriptors. */
 int process_check_descriptors(uint64_t needed, const struct vio_log *log) VIO_MUST_CHECK;

@@ -22,7 +22,7 @@ static const struct spec_key net_keys[] = {
       .help = "the guest's address: 52:54:00:12:34:56 (VIRTIO_NET_F_MAC). QEMU and libvirt choose one themselves, unless "
               "`vio xml` gives them this" },
     { .name = "pairs", .form = SPEC_NUMBER, .value = "N", .min = 1, .max = PAIRS_MAX,
-      .fallback_says = "16, or as many as the host has processors",
+      .fallback_says = "as many as threads= or queues=; with one thread 16, or as many as the host has processors",
       .help = "pairs of a receive and a transmit queue that are offered (VIRTIO_NET_F_MQ)" },
     { .name = "queue-size", .form = SPEC_NUMBER, .value = "N", .min = 16, .max = VIO_QUEUE_SIZE_MAX, .fallback = "1024",
       .power_of_two = true, .help = "the most entries that a queue may have; the front-end or the driver chooses" },
@@ -39,7 +39,8 @@ static const struct spec_key net_keys[] = {
     { .name = "gso", .form = SPEC_FLAG, .value = "on|off", .fallback = "on",
       .help = "offer packets larger than a segment (TSO, USO, UFO), both ways" },
     { .name = "rss", .form = SPEC_FLAG, .value = "on|off", .fallback = "on",
-      .help = "offer receive queues chosen by the driver's hash, and the hash itself (VIRTIO_NET_F_RSS, HASH_REPORT)" },
+      .help = "offer receive queues chosen by the driver's hash, where one thread has them all, and the hash itself (VIRTIO_NET_F_RSS, "
+              "HASH_REPORT)" },
     { .name = "config", .form = SPEC_FLAG, .value = "on|off", .fallback = "off",
       .help = "show a front-end that asks what the device is configured to. Never with QEMU before 8.0, which keeps that "
               "itself" },
@@ -75,19 +76,24 @@ static bool read_mac(const char *text, uint8_t mac[VIO_NET_MAC])
     return any != 0 && (mac[0] & 1) == 0;
 }
 
+void net_spec_mac(const struct spec *spec, const char *name, uint8_t mac[VIO_NET_MAC])
+{
+    if (!spec_given(spec, "mac") || !read_mac(spec_text(spec, "mac"), mac))
+        vio_net_make_mac(name, mac);
+}
+
 static int net_check(const struct spec *spec, char *why, size_t why_size)
 {
     uint8_t mac[VIO_NET_MAC];
 
-    if (spec_number(spec, "threads") > 1) {
-        snprintf(why, why_size,
-                 "net: threads=%" PRIu64 " is not possible: all queues of a network device are served by one thread, so that "
-                 "frames stay in order and nothing is locked", spec_number(spec, "threads"));
-        return -EINVAL;
-    }
     if (spec_given(spec, "mac") && !read_mac(spec_text(spec, "mac"), mac)) {
         snprintf(why, why_size, "net: mac=%s is not the address of a station: six pairs of hexadecimal digits, the first of "
                  "them even, as in 52:54:00:12:34:56", spec_text(spec, "mac"));
+        return -EINVAL;
+    }
+    if (spec_given(spec, "pairs") && spec_number(spec, "pairs") < net_lanes(spec)) {
+        snprintf(why, why_size, "net: pairs=%" PRIu64 " is less than the %u that threads= or queues= need: each needs a pair",
+                 spec_number(spec, "pairs"), net_lanes(spec));
         return -EINVAL;
     }
     return net_backend_check(spec, why, why_size);
@@ -99,6 +105,8 @@ static unsigned net_pairs(const struct spec *spec)
 
     if (spec_given(spec, "pairs"))
         return (unsigned)spec_number(spec, "pairs");
+    if (net_lanes(spec) > 1)
+        return net_lanes(spec); /* what stands behind spreads flows over so many */
     /* As with disks: who asks for more than is offered does not start, and an offer costs nothing. */
     processors = sysconf(_SC_NPROCESSORS_ONLN);
     return processors < PAIRS_OFFERED ? PAIRS_OFFERED : processors > PAIRS_MAX ? PAIRS_MAX : (unsigned)processors;
@@ -155,6 +163,7 @@ static int net_create(const struct spec *spec, const struct vio_device_params *b
     struct vio_device_params device = *base;
     struct vio_net_params params = {
         .pairs = (uint16_t)net_pairs(spec),
+        .lanes = (uint16_t)net_lanes(spec),
         .queue_size_max = (uint16_t)spec_number(spec, "queue-size"),
         .mac_given = spec_given(spec, "mac"),
         .mtu = (uint16_t)spec_number(spec, "mtu"),
@@ -195,7 +204,6 @@ static void backend_line(void *ctx, const char *name, uint64_t value)
 
 static void net_counters(struct vio_device *dev, counter_line *line, void *ctx)
 {
-    struct vio_net_backend *backend = vio_net_backend_of(dev);
     struct lines_to to = { .line = line, .ctx = ctx };
     struct vio_net_counters c;
     char name[COUNTER_NAME];
@@ -216,8 +224,7 @@ static void net_counters(struct vio_device *dev, counter_line *line, void *ctx)
             *p = *p == '-' ? '_' : *p;
         line(ctx, "net", name, c.tx_bad[i]);
     }
-    if (backend->ops->counters != NULL)
-        backend->ops->counters(backend, backend_line, &to);
+    vio_net_backend_counters(dev, backend_line, &to);
 }
 
 static int net_capture(struct vio_device *dev, const char *file, char *why, size_t why_size)
@@ -232,7 +239,7 @@ static const struct program_option program_options[] = { { .name = NULL } };
 
 static bool many_pairs(const struct spec *spec)
 {
-    return spec_given(spec, "pairs") && net_pairs(spec) > 1;
+    return (spec_given(spec, "pairs") || net_lanes(spec) > 1) && net_pairs(spec) > 1;
 }
 
 static uint64_t qemu_ring(const struct spec *spec)

@@ -4,6 +4,7 @@
  * they become a backend. Where it sits: cli/. Threads: the control thread.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,8 @@ enum {
     VLAN_MAX = 4094,
     GENERATE_MIN = 60,
     GENERATE_MAX = 65535,
+    TAP_QUEUES_MAX = 64,
+    FD_MAX = 1048575,
 };
 
 static const struct spec_key backend_keys[] = {
@@ -28,8 +31,8 @@ static const struct spec_key backend_keys[] = {
               "by forward=; needs no rights" },
     { .name = "tap", .form = SPEC_TEXT, .value = "NAME", .max = INTERFACE_NAME_MAX,
       .help = "a tap interface of the host's, made where there is none; may hold one %d" },
-    { .name = "tapfd", .form = SPEC_NUMBER, .value = "N", .min = 3, .max = 1048575,
-      .help = "an open tap: a descriptor that vio was started with" },
+    { .name = "tapfd", .form = SPEC_TEXT, .value = "N", .max = 1024,
+      .help = "an open tap: a descriptor that vio was started with; several queues of one tap are joined by +: 5+6+7" },
     { .name = "switch", .form = SPEC_TEXT, .value = "NAME", .max = SWITCH_NAME_MAX,
       .help = "a port of a switch in this process, which all devices share that name it" },
     { .name = "stream", .form = SPEC_PATH, .value = "PATH", .max = SOCKET_PATH_MAX,
@@ -41,6 +44,9 @@ static const struct spec_key backend_keys[] = {
       .help = "sends frames of so many bytes as fast as they are taken; for measuring" },
     { .name = "echo", .form = SPEC_FLAG, .value = "on|off",
       .help = "sends each frame back, its addresses swapped; for measuring" },
+    { .name = "queues", .form = SPEC_NUMBER, .value = "N", .min = 1, .max = TAP_QUEUES_MAX, .fallback_says = "as many as threads=",
+      .help = "tap=: queues of the interface (IFF_MULTI_QUEUE), each for pairs of the card's own: pair i is on queue i modulo N. "
+              "The kernel keeps a flow on one of them" },
     { .name = "bridge", .form = SPEC_TEXT, .value = "NAME", .max = INTERFACE_NAME_MAX,
       .help = "tap=: put the interface into this bridge of the host's" },
     { .name = "address", .form = SPEC_TEXT, .value = "ADDRESS/BITS", .max = 64,
@@ -52,6 +58,9 @@ static const struct spec_key backend_keys[] = {
       .help = "user: no way out for the guest; forward= works" },
     { .name = "isolated", .form = SPEC_FLAG, .value = "on|off", .fallback = "off",
       .help = "switch=: this port reaches the uplink and ports that are not isolated, and no other" },
+    { .name = "fixed-mac", .form = SPEC_FLAG, .value = "on|off", .fallback = "off",
+      .help = "switch=: frames from another address than mac= (or, with config=on, the made one) are dropped, and no other "
+              "port may send from it. The driver cannot change its address" },
     { .name = "vlan", .form = SPEC_NUMBER, .value = "N", .min = 1, .max = VLAN_MAX, .fallback_says = "a trunk: tags as they come",
       .help = "switch=: this port is in VLAN N, and its frames have no tag" },
     { .name = "uplink", .form = SPEC_TEXT, .value = "WHERE", .max = SOCKET_PATH_MAX + 16,
@@ -116,6 +125,62 @@ static int read_uplink(const struct spec *spec, struct uplink *u, char *why, siz
     return 0;
 }
 
+/* The descriptors of tapfd=; how many, 0: there is something else in it. */
+static unsigned read_fds(const char *text, int fds[TAP_QUEUES_MAX])
+{
+    unsigned nr = 0;
+
+    for (;;) {
+        unsigned long fd;
+        char *end;
+
+        if (*text < '0' || *text > '9' || nr == TAP_QUEUES_MAX)
+            return 0;
+        fd = strtoul(text, &end, 10);
+        if (fd < 3 || fd > FD_MAX || (*end != '+' && *end != '\0'))
+            return 0;
+        for (unsigned i = 0; i < nr; i++)
+            if (fds[i] == (int)fd)
+                return 0;
+        fds[nr++] = (int)fd;
+        if (*end == '\0')
+            return nr;
+        text = end + 1;
+    }
+}
+
+unsigned net_lanes(const struct spec *spec)
+{
+    const char *chosen = spec_chosen(spec);
+    int fds[TAP_QUEUES_MAX];
+    unsigned nr;
+
+    if (chosen != NULL && strcmp(chosen, "tapfd") == 0) {
+        nr = read_fds(spec_text(spec, "tapfd"), fds);
+        return nr > 0 ? nr : 1;
+    }
+    return (unsigned)spec_number(spec, spec_given(spec, "queues") ? "queues" : "threads");
+}
+
+/* Frames of one flow must stay in order, and most networks are one thing that one thread drives. */
+static int check_threads(const struct spec *spec, const char *chosen, char *why, size_t why_size)
+{
+    static const char *const several[] = { "tap", "tapfd", "null", "generate", "echo" };
+    uint64_t threads = spec_number(spec, "threads");
+    bool fine = threads == 1;
+
+    for (unsigned i = 0; i < sizeof(several) / sizeof(several[0]); i++)
+        fine |= strcmp(several[i], chosen) == 0;
+    if (!fine)
+        return refuse(why, why_size, "net: threads=%" PRIu64 " is not possible with %s, which one thread serves, so that nothing "
+                      "is locked: tap=NAME has a queue for each thread", threads, chosen);
+    if (threads > net_lanes(spec))
+        return refuse(why, why_size, "net: threads=%" PRIu64 " is more than the tap's queues, of which there %s: each thread "
+                      "needs one (%s)", threads, net_lanes(spec) == 1 ? "is one" : "are fewer",
+                      strcmp(chosen, "tapfd") == 0 ? "tapfd=N+N" : "queues=");
+    return 0;
+}
+
 /* A key that means nothing for the backend that was chosen is a mistake, not a wish to be ignored. */
 int net_backend_check(const struct spec *spec, char *why, size_t why_size)
 {
@@ -124,24 +189,34 @@ int net_backend_check(const struct spec *spec, char *why, size_t why_size)
     } rules[] = {
         { "bridge", "tap" },      { "address", "tap" }, { "forward", "user" },  { "restricted", "user" },
         { "isolated", "switch" }, { "vlan", "switch" }, { "uplink", "switch" }, { "listen", "stream" },
-        { "local", "dgram" },     { "copy", "null" },
+        { "local", "dgram" },     { "copy", "null" },   { "queues", "tap" },
+        { "fixed-mac", "switch" },
     };
     static const char *const not_empty[] = { "tap", "switch", "bridge", "address", "forward" };
     const char *chosen = spec_chosen(spec);
     struct uplink uplink;
+    int fds[TAP_QUEUES_MAX];
 
     for (unsigned i = 0; i < sizeof(not_empty) / sizeof(not_empty[0]); i++)
         if (spec_given(spec, not_empty[i]) && spec_text(spec, not_empty[i])[0] == '\0')
             return refuse(why, why_size, "net: %s= is empty", not_empty[i]);
+    if (spec_given(spec, "tapfd") && read_fds(spec_text(spec, "tapfd"), fds) == 0)
+        return refuse(why, why_size, "net: tapfd=%s: a descriptor is a number from 3 to %d, and up to %d different ones are joined "
+                      "by +", spec_text(spec, "tapfd"), FD_MAX, TAP_QUEUES_MAX);
     if (read_uplink(spec, &uplink, why, why_size) < 0)
         return -EINVAL;
+    if (uplink.kind != NULL && spec_given(spec, "queues"))
+        return refuse(why, why_size, "net: queues= is not for the tap of an uplink: one thread serves a switch");
+    if (spec_flag(spec, "fixed-mac") && !spec_given(spec, "mac") && !spec_flag(spec, "config"))
+        return refuse(why, why_size, "net: fixed-mac: whoever starts the guest must know the address too: give mac= here and "
+                      "there, as `vio xml` does, or config=on");
     for (unsigned i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
         if (!spec_given(spec, rules[i].key) || strcmp(chosen, rules[i].needs) == 0 ||
             (uplink.kind != NULL && strcmp(uplink.kind, rules[i].needs) == 0))
             continue;
         return refuse(why, why_size, "net: %s= is for %s only, and the network is %s here", rules[i].key, rules[i].needs, chosen);
     }
-    return 0;
+    return check_threads(spec, chosen, why, why_size);
 }
 
 /* ------------------------------------------------------------------ opening */
@@ -192,12 +267,15 @@ static int open_user(const struct spec *spec, const struct vio_log *log, struct 
     return err;
 }
 
-static int open_tap(const struct spec *spec, const char *name, int fd, const struct vio_log *log,
+/* fds: queues of them, or NULL. */
+static int open_tap(const struct spec *spec, const char *name, const int *fds, unsigned queues, const struct vio_log *log,
                     struct vio_net_backend **out, char *why, size_t why_size)
 {
     struct vio_net_tap_params params = {
         .name = name,
-        .fd = fd,
+        .fd = fds != NULL ? fds[0] : -1,
+        .queues = (uint16_t)queues,
+        .fds = fds != NULL ? fds + 1 : NULL,
         .bridge = spec_text(spec, "bridge"),
         .address = spec_text(spec, "address"),
         .mtu = (uint16_t)spec_number(spec, "mtu"),
@@ -236,7 +314,7 @@ static int open_uplink(const struct spec *spec, const char *name, const struct v
         return -EBUSY;
     }
     if (strcmp(uplink.kind, "tap") == 0)
-        err = open_tap(spec, uplink.name, -1, log, &backend, why, why_size);
+        err = open_tap(spec, uplink.name, NULL, 1, log, &backend, why, why_size);
     else if (strcmp(uplink.kind, "user") == 0)
         err = open_user(spec, log, &backend, why, why_size);
     else
@@ -260,24 +338,34 @@ static int open_port(const struct spec *spec, const char *name, const struct vio
         .vlan = (uint16_t)spec_number(spec, "vlan"),
     };
     struct vio_net_switch *sw;
+    uint8_t mac[VIO_NET_MAC];
     int err = switches_find(switches, spec_text(spec, "switch"), &sw);
 
+    if (spec_flag(spec, "fixed-mac")) {
+        net_spec_mac(spec, name, mac);
+        params.fixed_mac = mac;
+    }
     if (err == 0)
         err = open_uplink(spec, name, log, switches, why, why_size);
-    return err < 0 ? err : vio_net_switch_port(sw, &params, out);
+    if (err == 0)
+        err = vio_net_switch_port(sw, &params, out);
+    if (err == -EEXIST)
+        (void)refuse(why, why_size, "net: fixed-mac: another device of switch %s has the same mac=", spec_text(spec, "switch"));
+    return err;
 }
 
 static int open_inner(const struct spec *spec, const char *name, const struct vio_log *log, struct switches *switches,
                       struct vio_net_backend **out, char *why, size_t why_size)
 {
     const char *chosen = spec_chosen(spec);
+    int fds[TAP_QUEUES_MAX];
 
     if (strcmp(chosen, "user") == 0)
         return open_user(spec, log, out, why, why_size);
     if (strcmp(chosen, "tap") == 0)
-        return open_tap(spec, spec_text(spec, "tap"), -1, log, out, why, why_size);
+        return open_tap(spec, spec_text(spec, "tap"), NULL, net_lanes(spec), log, out, why, why_size);
     if (strcmp(chosen, "tapfd") == 0)
-        return open_tap(spec, NULL, (int)spec_number(spec, "tapfd"), log, out, why, why_size);
+        return open_tap(spec, NULL, fds, read_fds(spec_text(spec, "tapfd"), fds), log, out, why, why_size);
     if (strcmp(chosen, "switch") == 0)
         return open_port(spec, name, log, switches, out, why, why_size);
     if (strcmp(chosen, "stream") == 0)

@@ -64,6 +64,23 @@ static const char *libnbd_version(void)
 #endif
 }
 
+/* The same of user-mode networks. */
+static const char *libslirp_version(void)
+{
+#ifdef HAVE_SLIRP
+    /* NODELETE: see backend/net_user_api.c. */
+    void *library = dlopen("libslirp.so.0", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+    const char *(*version)(void);
+
+    if (library == NULL)
+        return "not installed";
+    *(void **)&version = dlsym(library, "slirp_version_string");
+    return version != NULL ? version() : "unusable";
+#else
+    return "built without";
+#endif
+}
+
 static json_t *types_json(void)
 {
     json_t *types = json_array();
@@ -82,9 +99,12 @@ static int print_text(void)
     printf("\ntransports:  vhost-user\n"
            "rings:       split packed\n"
            "io_uring:    liburing %s\n"
-           "nbd:         %s\n"
+           "nbd:         libnbd %s\n"
+           "user:        libslirp %s\n"
+           "json:        jansson %s\n"
            "compiler:    %s\n"
-           "sanitizer:   %s\n", VIO_LIBURING_VERSION, libnbd_version(), compiler, sanitizer);
+           "sanitizer:   %s\n", VIO_LIBURING_VERSION, libnbd_version(), libslirp_version(),
+           JANSSON_VERSION, compiler, sanitizer);
     return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
 }
 
@@ -109,8 +129,9 @@ int word_version(int argc, char **argv)
         return EXIT_USAGE;
     if (!json)
         return print_text();
-    return print_json(json_pack("{s:s, s:o, s:[s], s:[ss], s:s, s:s, s:s, s:s}", "version", VIO_VERSION, "devices",
+    return print_json(json_pack("{s:s, s:o, s:[s], s:[ss], s:s, s:s, s:s, s:s, s:s, s:s}", "version", VIO_VERSION, "devices",
                                 types_json(), "transports", "vhost-user", "rings", "split", "packed", "liburing",
-                                VIO_LIBURING_VERSION, "libnbd", libnbd_version(), "compiler", compiler, "sanitizer",
+                                VIO_LIBURING_VERSION, "libnbd", libnbd_version(), "libslirp",
+                                libslirp_version(), "jansson", JANSSON_VERSION, "compiler", compiler, "sanitizer",
                                 sanitizer), stdout);
 }

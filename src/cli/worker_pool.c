@@ -241,12 +241,13 @@ static int host_attach(void *ctx, struct vio_device *dev, uint16_t queue)
     struct worker_group *group = ctx;
     struct worker_queue *q;
     struct worker *w;
-    int err = know_device(group, dev);
+    int err = know_device(group, dev), lane;
 
     if (err < 0)
         return err;
     assert(queue < group->nr_queues && group->queue[queue] == NULL);
-    w = least_loaded(group);
+    lane = vio_device_queue_lane(dev, queue);
+    w = lane >= 0 ? group->worker[(unsigned)lane % group->params.threads] : least_loaded(group);
     if (!w->running) {
         err = worker_start(group->pool, w);
         if (err < 0)

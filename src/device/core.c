@@ -144,6 +144,11 @@ uint16_t vio_device_queues(const struct vio_device *dev)
     return dev->queues;
 }
 
+int vio_device_queue_lane(const struct vio_device *dev, uint16_t queue)
+{
+    return dev->type->queue_lane != NULL ? (int)dev->type->queue_lane(dev->self, queue) : -1;
+}
+
 struct vio_memory *vio_device_memory(struct vio_device *dev)
 {
     return dev->memory;
@@ -409,6 +414,8 @@ void core_fault(struct vio_device *dev, struct core_queue *q, enum vio_fault fau
 
 void vio_device_control(struct vio_device *dev)
 {
+    if (atomic_exchange_explicit(&dev->asked, false, memory_order_acquire))
+        core_type_control(dev);
     for (uint16_t i = 0; i < dev->queues; i++)
         core_queue_events(dev, &dev->queue[i]);
 }

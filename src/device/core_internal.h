@@ -77,6 +77,7 @@ struct vio_device {
     bool told;                  /* ...or until the service of a queue is: then there are some */
     unsigned serving;
     unsigned memory_depth;      /* between memory_begin and memory_end */
+    atomic_bool asked;          /* vio_device_ask() */
     _Atomic uint32_t generation;
     uint8_t *config;            /* core_config.c: each byte is read and written atomically while queues run */
     struct vio_log_limit limit;
@@ -110,6 +111,8 @@ bool core_queue_live(const struct core_queue *q);
 int core_queues_start(struct vio_device *dev);
 /* Ends a live queue. drain: every request is finished; else what can be given back stays in the record. */
 void core_queue_end(struct vio_device *dev, struct core_queue *q, bool drain);
+/* What the type asked for: its control(), while all queues are parked. */
+void core_type_control(struct vio_device *dev);
 /* Raises what the owner has found. */
 void core_queue_events(struct vio_device *dev, struct core_queue *q);
 

@@ -52,9 +52,8 @@ static unsigned obey(struct vio_device *dev, struct core_queue *q, unsigned orde
     return (orders & (CORE_ORDER_DISABLED | CORE_ORDER_HOLD)) || q->missing ? 0 : budget;
 }
 
-static void tell(struct vio_device *dev, struct core_queue *q, unsigned event)
+static void wake_control(struct vio_device *dev)
 {
-    atomic_fetch_or_explicit(&q->events, event, memory_order_release);
     if (dev->host != NULL) {
         if (dev->host->wake != NULL)
             dev->host->wake(dev->host_ctx, dev);
@@ -63,6 +62,18 @@ static void tell(struct vio_device *dev, struct core_queue *q, unsigned event)
     } else if (!dev->draining) {
         vio_device_control(dev); /* the control thread is this one */
     }
+}
+
+static void tell(struct vio_device *dev, struct core_queue *q, unsigned event)
+{
+    atomic_fetch_or_explicit(&q->events, event, memory_order_release);
+    wake_control(dev);
+}
+
+void vio_device_ask(struct vio_device *dev)
+{
+    atomic_store_explicit(&dev->asked, true, memory_order_release);
+    wake_control(dev);
 }
 
 /* Without a host, around what may find something in the middle of a queue's service. */

@@ -430,6 +430,17 @@ void vio_device_queue_poke(struct vio_device *dev, uint16_t queue)
     vio_device_queue_kick_changed(dev, queue); /* an owner serves what was parked */
 }
 
+void core_type_control(struct vio_device *dev)
+{
+    if (dev->type->control == NULL)
+        return;
+    for (uint16_t i = 0; i < dev->queues; i++)
+        park(dev, &dev->queue[i]);
+    dev->type->control(dev->self);
+    for (uint16_t i = 0; i < dev->queues; i++)
+        unpark(dev, &dev->queue[i]);
+}
+
 void vio_device_memory_begin(struct vio_device *dev, bool drain)
 {
     dev->memory_depth++;

@@ -2,7 +2,7 @@
 /*
  * Purpose: the network device: its making, its queues' lives, service and sleep, what the control thread may ask of it
  * (virtio 1.4, 5.1). Where it sits: device/net, above the device core and the interface of network backends.
- * Threads: the queue_* functions and service are the owner's, who is one for all queues; the rest is the control thread's.
+ * Threads: the queue_* functions and service are the owner's of the queue's lane; the rest is the control thread's.
  */
 #include "device/net_internal.h"
 
@@ -20,21 +20,21 @@ static int queue_enter(void *self, uint16_t queue, struct vio_devq *vq)
 {
     struct net *net = self;
     struct net_queue *q = &net->queue[queue];
-    int ret = 0;
+    struct net_lane *lane = q->lane;
+    int ret = lane->entered == 0 ? lane->backend->ops->start(lane->backend, &lane->sink) : 0;
 
-    if (net->entered == 0) {
-        ret = net->backend->ops->start(net->backend, &net->sink);
-        if (ret == 0 && net->backend->ops->offloads != NULL)
-            net->backend->ops->offloads(net->backend, net->guest_offloads & net->info.gives);
-    }
     if (ret < 0)
         return ret;
-    net->entered++;
+    if (lane->entered++ == 0)
+        net_lane_offloads(lane);
     q->vq = vq;
-    q->parked = q->starving = q->blocked = false;
+    q->parked = q->starving = q->blocked = q->lent = false;
     q->put = 0;
     q->nr_held = 0;
+    if (net_role(net, queue) == NET_CTRL)
+        atomic_store_explicit(&net->ctrl_due, false, memory_order_relaxed);
     net_coal_enter(net, queue);
+    net_lane_use(lane);
     return 0;
 }
 
@@ -45,6 +45,8 @@ static void queue_parked(void *self, uint16_t queue, bool parked)
     if (parked)
         net_coal_park(net, queue);
     net->queue[queue].parked = parked;
+    if (!parked)
+        net_lane_use(net->queue[queue].lane); /* it may have been enabled or disabled meanwhile */
 }
 
 static void queue_reset(void *self, uint16_t queue)
@@ -54,18 +56,18 @@ static void queue_reset(void *self, uint16_t queue)
     atomic_store_explicit(&net->queue[queue].coal_void, true, memory_order_release);
 }
 
-static bool any_starving(const struct net *net)
+static bool any_starving(const struct net_lane *lane)
 {
-    for (uint16_t i = 0; i < net->queues; i++)
-        if (net->queue[i].starving)
+    for (unsigned i = net_lane_first(lane); i < net_lane_end(lane); i += net_lane_step(lane))
+        if (lane->net->queue[i].starving)
             return true;
     return false;
 }
 
-static bool any_blocked(const struct net *net)
+static bool any_blocked(const struct net_lane *lane)
 {
-    for (uint16_t i = 0; i < net->queues; i++)
-        if (net->queue[i].blocked)
+    for (unsigned i = net_lane_first(lane); i < net_lane_end(lane); i += net_lane_step(lane))
+        if (lane->net->queue[i + 1].blocked)
             return true;
     return false;
 }
@@ -73,15 +75,19 @@ static bool any_blocked(const struct net *net)
 static void queue_leave(void *self, uint16_t queue)
 {
     struct net *net = self;
+    struct net_lane *lane = net->queue[queue].lane;
+    const struct vio_net_ops *ops = lane->backend->ops;
 
     net_coal_leave(net, queue);
     /* It waits for nothing any more: the other queues' packets must not wait with it. */
-    net->queue[queue].starving = net->queue[queue].blocked = false;
+    net->queue[queue].starving = net->queue[queue].blocked = net->queue[queue].lent = false;
     net->queue[queue].vq = NULL;
-    if (--net->entered == 0)
-        net->backend->ops->stop(net->backend);
-    else if (queue == 0 && net->backend->ops->arm != NULL)
-        (void)net->backend->ops->arm(net->backend, true, false, any_blocked(net)); /* nobody polls for now */
+    lane->entered--;
+    net_lane_use(lane);
+    if (lane->entered == 0)
+        ops->stop(lane->backend);
+    else if (queue == net_lane_first(lane) && ops->arm != NULL)
+        (void)ops->arm(lane->backend, true, false, any_blocked(lane)); /* nobody polls for now */
 }
 
 /* Buffers to receive into wait for packets; those to send wait for the backend where it is full. */
@@ -97,33 +103,68 @@ static bool queue_wants_kick(void *self, uint16_t queue)
     case NET_CTRL:
         break;
     }
-    return true;
+    return !atomic_load_explicit(&net->ctrl_due, memory_order_acquire);
 }
 
-/* The first receive queue's owner waits for the backend, the first transmit queue's for notifications' deadlines. */
+/* A lane's first receive queue waits for its backend, its first transmit queue for notifications' deadlines. */
 static int queue_fd(void *self, uint16_t queue)
 {
     struct net *net = self;
+    struct net_lane *lane = net->queue[queue].lane;
 
-    if (queue == NET_TIMER_QUEUE)
-        return net->waiting.timer_fd;
-    return queue == 0 ? net->backend->ops->fd(net->backend) : -1;
+    if (queue == net_timer_queue(lane))
+        return lane->waiting.timer_fd;
+    return queue == net_lane_first(lane) ? lane->backend->ops->fd(lane->backend) : -1;
+}
+
+static unsigned queue_lane(void *self, uint16_t queue)
+{
+    const struct net *net = self;
+
+    return net->queue[queue].lane->index;
+}
+
+static bool tell_backend(struct net_lane *lane, bool sleep)
+{
+    return lane->backend->ops->arm != NULL &&
+           lane->backend->ops->arm(lane->backend, sleep, !any_starving(lane), any_blocked(lane));
+}
+
+static bool any_lent(const struct net_lane *lane)
+{
+    for (unsigned i = net_timer_queue(lane); i < net_lane_end(lane); i += net_lane_step(lane)) {
+        const struct net_queue *q = &lane->net->queue[i];
+
+        if (q->lent && !q->blocked && !q->parked)
+            return true;
+    }
+    return false;
 }
 
 static bool arm_backend(struct net *net, uint16_t queue, bool sleep)
 {
-    if (atomic_load_explicit(&net->rarp_due, memory_order_acquire) && sleep)
+    struct net_lane *lane = net->queue[queue].lane;
+    uint16_t first = net_lane_first(lane);
+
+    if (sleep && atomic_load_explicit(&net->rarp, memory_order_acquire) == NET_RARP_DUE)
         return true;
-    if (queue != 0 || net->backend->ops->arm == NULL)
-        return queue != 0 && sleep && net->queue[queue].blocked && net->queue[0].vq == NULL;
-    return net->backend->ops->arm(net->backend, sleep, !any_starving(net), any_blocked(net));
+    if (queue == first)
+        return tell_backend(lane, sleep) || (sleep && any_lent(lane));
+    if (!sleep || !net->queue[queue].blocked)
+        return false;
+    if (net->queue[first].vq == NULL)
+        return true; /* nobody waits for the backend: it is looked at now and then */
+    /* Where the first receive queue is awake, it tells before it sleeps. */
+    return net->queue[first].asleep && tell_backend(lane, true);
 }
 
 static bool queue_arm(void *self, uint16_t queue, bool sleep)
 {
     struct net *net = self;
+    bool stays = arm_backend(net, queue, sleep) || net_coal_arm(net, queue, sleep);
 
-    return arm_backend(net, queue, sleep) || net_coal_arm(net, queue, sleep);
+    net->queue[queue].lent = sleep && !stays && net->queue[queue].blocked;
+    return stays;
 }
 
 void net_publish(struct net *net, uint16_t queue)
@@ -143,39 +184,57 @@ void net_publish(struct net *net, uint16_t queue)
 /* ------------------------------------------------------------------ service */
 
 /* A frame that tells switches where the guest is now (reverse ARP, RFC 903). */
-static void send_rarp(struct net *net)
+static void send_rarp(struct net_lane *lane)
 {
+    struct net *net = lane->net;
+    unsigned due = NET_RARP_DUE;
     static const uint8_t rest[] = { 0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3 }; /* RARP; Ethernet, IPv4; "request reverse" */
     uint8_t frame[60] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
     struct vio_seg seg = { frame, sizeof(frame) };
     struct vio_net_packet p = { .len = sizeof(frame), .nr = 1, .seg = &seg };
 
+    if (!atomic_compare_exchange_strong_explicit(&net->rarp, &due, NET_RARP_SENT_NOW, memory_order_acquire,
+                                                 memory_order_relaxed))
+        return; /* another lane was faster */
     memcpy(frame + 6, net->rarp_mac, VIO_NET_MAC);
     memcpy(frame + 12, rest, sizeof(rest));
     memcpy(frame + 22, net->rarp_mac, VIO_NET_MAC);
     memcpy(frame + 32, net->rarp_mac, VIO_NET_MAC);
-    (void)net->backend->ops->send(net->backend, &p, 1);
-    atomic_store_explicit(&net->rarp_due, false, memory_order_release);
+    (void)lane->backend->ops->send(lane->backend, &p, 1);
+    atomic_store_explicit(&net->rarp, NET_RARP_NONE, memory_order_release);
+}
+
+/*
+ * A transmit queue that waited for the backend. If its owner sleeps, no kick has been asked for: it is served here until it is
+ * empty and one has.
+ */
+static unsigned serve_blocked(struct net *net, uint16_t queue, unsigned budget)
+{
+    struct net_queue *q = &net->queue[queue];
+    unsigned done = net_tx_service(net, queue, vio_device_queue_takes(net->dev, queue) ? budget : 0);
+
+    vio_device_queue_report(net->dev, queue); /* it is asleep, and a broken one is not kicked */
+    if (q->lent && !q->blocked && (!vio_device_queue_takes(net->dev, queue) || !vio_devq_arm_kick(q->vq)))
+        q->lent = false;
+    return done;
 }
 
 static unsigned rx_service(struct net *net, uint16_t queue, unsigned budget)
 {
+    struct net_lane *lane = net->queue[queue].lane;
     bool starved = net->queue[queue].starving;
-    unsigned done = 0;
+    unsigned done = 0, end = queue == net_lane_first(lane) ? net_lane_end(lane) : 0, step = net_lane_step(lane);
 
-    if (queue != 0 && !starved)
+    if (end == 0 && !starved)
         return 0;
     net->queue[queue].starving = false;
-    for (uint16_t i = 0; queue == 0 && i < net->queues; i++) {
-        if (!net->queue[i].blocked || net->queue[i].parked)
-            continue;
-        done += net_tx_service(net, i, budget);
-        vio_device_queue_report(net->dev, i); /* it is asleep, and a broken one is not kicked */
-    }
+    for (unsigned i = queue + 1u; i < end; i += step) /* the lane's transmit queues */
+        if ((net->queue[i].blocked || net->queue[i].lent) && !net->queue[i].parked)
+            done += serve_blocked(net, (uint16_t)i, budget > 0 ? budget : VIO_NET_BURST);
     if (budget == 0)
         return done;
-    done += net->backend->ops->poll(net->backend, budget);
-    net_rx_flush(net);
+    done += lane->backend->ops->poll(lane->backend, budget);
+    net_rx_flush(lane);
     return done;
 }
 
@@ -183,9 +242,11 @@ static unsigned service(void *self, uint16_t queue, unsigned budget)
 {
     struct net *net = self;
 
-    if (__builtin_expect(atomic_load_explicit(&net->rarp_due, memory_order_acquire), 0))
-        send_rarp(net);
-    net_coal_check(net);
+    struct net_lane *lane = net->queue[queue].lane;
+
+    if (__builtin_expect(atomic_load_explicit(&net->rarp, memory_order_acquire) == NET_RARP_DUE, 0))
+        send_rarp(lane);
+    net_coal_check(lane);
     switch (net_role(net, queue)) {
     case NET_RX:
         return rx_service(net, queue, budget);
@@ -210,8 +271,7 @@ static void net_destroy(void *self)
 {
     struct net *net = self;
 
-    vio_net_close(net->backend);
-    free(net->bounce);
+    net_lanes_close(net, true);
     free(net);
 }
 
@@ -233,6 +293,8 @@ static const struct vio_device_type net_type = {
     .queue_fd = queue_fd,
     .queue_arm = queue_arm,
     .queue_reset = queue_reset,
+    .queue_lane = queue_lane,
+    .control = net_ctrl_control,
     .save = net_save,
     .load = net_load,
 };
@@ -250,6 +312,8 @@ static int check_params(const struct vio_net_params *p, char *why, size_t why_si
 {
     if (p->pairs == 0 || p->pairs > NET_PAIRS_MAX)
         return vio_device_refuse(why, why_size, "%u queue pairs: 1 to %d are possible", p->pairs, NET_PAIRS_MAX);
+    if (p->lanes > p->pairs)
+        return vio_device_refuse(why, why_size, "%u lanes, but %u queue pairs: each lane needs a pair at least", p->lanes, p->pairs);
     if (p->queue_size_max != 0 && !vio_queue_size_ok(p->queue_size_max, false))
         return vio_device_refuse(why, why_size, "a queue of %u: a power of two to %d is possible (virtio 1.4, 2.7)",
                       p->queue_size_max, VIO_QUEUE_SIZE_MAX);
@@ -261,8 +325,8 @@ static int check_params(const struct vio_net_params *p, char *why, size_t why_si
     return 0;
 }
 
-/* Always the same for one name, locally administered: a guest's configuration of its interface survives. */
-static void make_mac(const char *name, uint8_t mac[VIO_NET_MAC])
+/* A guest's configuration of its interface survives. */
+void vio_net_make_mac(const char *name, uint8_t mac[VIO_NET_MAC])
 {
     uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
 
@@ -281,14 +345,13 @@ static void choose_mac(struct net *net, const struct vio_net_params *p)
     else if (net->info.has_mac && !bad_mac(net->info.mac))
         memcpy(net->mac, net->info.mac, sizeof(net->mac));
     else
-        make_mac(p->device->name, net->mac);
+        vio_net_make_mac(p->device->name, net->mac);
 }
 
 static void set_params(struct net *net, const struct vio_net_params *p)
 {
     net->type = net_type;
     net->type.queue_size_max = p->queue_size_max != 0 ? p->queue_size_max : NET_QUEUE_SIZE_DEFAULT;
-    net->backend = p->backend;
     net->pairs = p->pairs;
     net->queues = (uint16_t)(2 * p->pairs + 1);
     net->mtu = p->mtu != 0 ? p->mtu : net->info.mtu >= NET_MTU_MIN ? net->info.mtu : 0;
@@ -297,7 +360,34 @@ static void set_params(struct net *net, const struct vio_net_params *p)
     atomic_init(&net->link, !p->link_down);
     net->offered = net_features_fit(vio_features_minus(net_features(net), p->mask));
     net_coal_init(net, NULL, NULL);
-    net->sink = (struct vio_net_sink){ .deliver = net_rx_deliver, .flush = net_rx_flush, .ctx = net };
+}
+
+static int make(const struct vio_net_params *params, struct net **out, char *why, size_t why_size)
+{
+    size_t size = sizeof(**out) + (2u * params->pairs + 1) * sizeof((*out)->queue[0]);
+    struct net *net = aligned_alloc(NET_LINE, size);
+    int ret;
+
+    if (net == NULL) {
+        (void)vio_device_refuse(why, why_size, "out of memory");
+        return -ENOMEM;
+    }
+    memset(net, 0, size);
+    ret = net_lanes_open(net, params->backend, params->lanes > 1 ? params->lanes : 1, why, why_size);
+    if (ret < 0) {
+        free(net);
+        return ret;
+    }
+    params->backend->ops->info(params->backend, &net->info);
+    if (net->info.mac_fixed && params->mac_given && memcmp(params->mac, net->info.mac, sizeof(net->mac)) != 0) {
+        net_lanes_close(net, false);
+        free(net);
+        (void)vio_device_refuse(why, why_size, "the address is not the one that its port is fixed to");
+        return -EINVAL;
+    }
+    set_params(net, params);
+    *out = net;
+    return 0;
 }
 
 int vio_net_create(const struct vio_net_params *params, struct vio_device **out, char *why, size_t why_size)
@@ -309,17 +399,16 @@ int vio_net_create(const struct vio_net_params *params, struct vio_device **out,
 
     if (ret < 0)
         return ret;
-    net = calloc(1, sizeof(*net) + (2u * params->pairs + 1) * sizeof(net->queue[0]));
-    if (net != NULL) {
-        params->backend->ops->info(params->backend, &net->info);
-        set_params(net, params);
-        device.type = &net->type;
-        device.self = net;
-        device.queues = net->queues;
-        device.features = net->offered;
-    }
-    ret = net != NULL ? vio_device_create(&device, &net->dev) : -ENOMEM;
+    ret = make(params, &net, why, why_size);
+    if (ret < 0)
+        return ret;
+    device.type = &net->type;
+    device.self = net;
+    device.queues = net->queues;
+    device.features = net->offered;
+    ret = vio_device_create(&device, &net->dev);
     if (ret < 0) {
+        net_lanes_close(net, false);
         free(net);
         (void)vio_device_refuse(why, why_size, "out of memory");
         return ret;
@@ -357,10 +446,10 @@ int vio_net_rarp(struct vio_device *dev, const uint8_t mac[VIO_NET_MAC])
 
     if (bad_mac(mac))
         return -EINVAL;
-    if (atomic_load_explicit(&net->rarp_due, memory_order_acquire))
+    if (atomic_load_explicit(&net->rarp, memory_order_acquire) != NET_RARP_NONE)
         return 0; /* one is on its way */
     memcpy(net->rarp_mac, mac, VIO_NET_MAC);
-    atomic_store_explicit(&net->rarp_due, true, memory_order_release);
+    atomic_store_explicit(&net->rarp, NET_RARP_DUE, memory_order_release);
     for (uint16_t i = 0; i < net->queues; i++) {
         if (!vio_device_queue_running(dev, i))
             continue;
@@ -393,25 +482,5 @@ struct vio_net_backend *vio_net_backend_of(struct vio_device *dev)
 {
     struct net *net = vio_device_self(dev);
 
-    return net->backend;
-}
-
-void vio_net_counters(const struct vio_device *dev, struct vio_net_counters *out)
-{
-    const struct net *net = vio_device_self(dev);
-    const struct {
-        uint64_t *to;
-        const _Atomic uint64_t *from;
-    } counters[] = {
-        { &out->rx_packets, &net->rx_packets },     { &out->rx_bytes, &net->rx_bytes },
-        { &out->rx_filtered, &net->rx_filtered },   { &out->rx_no_buffer, &net->rx_no_buffer },
-        { &out->rx_link_down, &net->rx_link_down }, { &out->rx_bad, &net->rx_bad },
-        { &out->tx_packets, &net->tx_packets },     { &out->tx_bytes, &net->tx_bytes },
-        { &out->tx_link_down, &net->tx_link_down },
-    };
-
-    for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++)
-        *counters[i].to = atomic_load_explicit(counters[i].from, memory_order_relaxed);
-    for (unsigned i = 0; i < VIO_NET_BAD_COUNT_; i++)
-        out->tx_bad[i] = atomic_load_explicit(&net->tx_bad[i], memory_order_relaxed);
+    return net->lane[0].backend;
 }

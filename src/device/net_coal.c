@@ -3,9 +3,9 @@
  * Purpose: used buffer notifications that wait for more packets, as the driver asked (virtio 1.4, 5.1.9.5.10). Buffers
  * are shown at once as always; a notification that the driver wants is sent with the max_packets-th packet since the first
  * one that it was wanted for, or max_usecs after that one, whichever is first.
- * Where it sits: device/net. Threads: the owner of the queues; net_coal_of also the control thread, while none runs.
- * Who looks at the clock: while a notification waits, each service of any queue. Before a queue with one falls asleep, the
- * device's timer is set; it is the descriptor of the first transmit queue, whose service then sends what is due. Nothing
+ * Where it sits: device/net. Threads: the owner of the lane; net_coal_of also the control thread, while none runs.
+ * Who looks at the clock: while a notification waits, each service of any queue of its lane. Before a queue with one falls
+ * asleep, the lane's timer is set; it is the descriptor of its first transmit queue, whose service then sends what is due. Nothing
  * waits while that queue does not run or is parked, nor for a queue that itself is parked or has left: then what waited is
  * sent first. An idle device has no timer set.
  */
@@ -29,37 +29,36 @@ static uint64_t monotonic(void *ctx)
 
 static uint64_t now_ns(const struct net *net)
 {
-    return net->waiting.clock(net->waiting.clock_ctx);
+    return net->clock(net->clock_ctx);
 }
 
 void net_coal_init(struct net *net, uint64_t (*clock)(void *ctx), void *ctx)
 {
-    net->waiting = (struct net_waiting){
-        .timer_fd = -1,
-        .clock = clock != NULL ? clock : monotonic,
-        .clock_ctx = ctx,
-    };
+    for (uint16_t i = 0; i < net->nr_lanes; i++)
+        net->lane[i].waiting = (struct net_waiting){ .timer_fd = -1 };
+    net->clock = clock != NULL ? clock : monotonic;
+    net->clock_ctx = ctx;
 }
 
 /* ------------------------------------------------------------------ the timer */
 
 /* at 0: off. Either way it is not readable afterwards. */
-static void set_timer(struct net *net, uint64_t at, uint64_t now)
+static void set_timer(struct net_lane *lane, uint64_t at, uint64_t now)
 {
     uint64_t in = at > now ? at - now : at != 0; /* 0 would be off */
     struct itimerspec t = { .it_value = { .tv_sec = (time_t)(in / ns_per_s), .tv_nsec = (long)(in % ns_per_s) } };
 
-    timerfd_settime(net->waiting.timer_fd, 0, &t, NULL); /* ours, and a good time: cannot fail */
-    net->waiting.timer_at = at;
+    timerfd_settime(lane->waiting.timer_fd, 0, &t, NULL); /* ours, and a good time: cannot fail */
+    lane->waiting.timer_at = at;
 }
 
 /* It rings at `at` or before. */
-static void ring_at(struct net *net, uint64_t at, uint64_t now)
+static void ring_at(struct net_lane *lane, uint64_t at, uint64_t now)
 {
-    struct net_waiting *w = &net->waiting;
+    const struct net_waiting *w = &lane->waiting;
 
     if (w->timer_at <= now || w->timer_at > at) /* not set, has rung, or too late */
-        set_timer(net, at, now);
+        set_timer(lane, at, now);
 }
 
 /* ------------------------------------------------------------------ one notification */
@@ -71,20 +70,25 @@ static void send_due(struct net *net, uint16_t queue)
     if (!q->due)
         return;
     q->due = false;
-    net->waiting.nr_due--;
+    q->lane->waiting.nr_due--;
     if (!vio_devq_silenced(q->vq))
         vio_device_call(net->dev, queue);
 }
 
-static void send_all_due(struct net *net)
+/* Both queues of each pair. */
+static void send_all_due(struct net_lane *lane)
 {
-    for (uint16_t i = 0; net->waiting.nr_due > 0 && i < net->queues; i++)
-        send_due(net, i);
+    unsigned end = net_lane_end(lane), step = net_lane_step(lane);
+
+    for (unsigned i = net_lane_first(lane); lane->waiting.nr_due > 0 && i < end; i += step) {
+        send_due(lane->net, (uint16_t)i);
+        send_due(lane->net, (uint16_t)(i + 1));
+    }
 }
 
 static void wait_for_more(struct net *net, struct net_queue *q, uint64_t from)
 {
-    struct net_waiting *w = &net->waiting;
+    struct net_waiting *w = &q->lane->waiting;
     uint64_t now = now_ns(net);
 
     q->due = true;
@@ -93,13 +97,13 @@ static void wait_for_more(struct net *net, struct net_queue *q, uint64_t from)
     if (w->nr_due++ == 0 || q->deadline < w->next)
         w->next = q->deadline;
     if (q->asleep) /* a switch's port delivers to the others, whose devices may sleep */
-        ring_at(net, q->deadline, now);
+        ring_at(q->lane, q->deadline, now);
 }
 
 /* Someone looks at the clock as long as something waits. */
-static bool may_wait(const struct net *net)
+static bool may_wait(const struct net_lane *lane)
 {
-    return net->waiting.timer_fd >= 0 && !net->queue[NET_TIMER_QUEUE].parked;
+    return lane->waiting.timer_fd >= 0 && !lane->net->queue[net_timer_queue(lane)].parked;
 }
 
 void net_coal_publish(struct net *net, uint16_t queue, unsigned n)
@@ -113,7 +117,7 @@ void net_coal_publish(struct net *net, uint16_t queue, unsigned n)
         if (q->packets - q->from >= q->coal.max_packets)
             send_due(net, queue);
     } else if (wanted) {
-        if (q->packets - before >= q->coal.max_packets || !may_wait(net))
+        if (q->packets - before >= q->coal.max_packets || !may_wait(q->lane))
             vio_device_call(net->dev, queue);
         else
             wait_for_more(net, q, before);
@@ -122,45 +126,57 @@ void net_coal_publish(struct net *net, uint16_t queue, unsigned n)
 
 /* ------------------------------------------------------------------ deadlines */
 
-void net_coal_fire(struct net *net)
+/* Sends a queue's where it is due, else minds when it will be. */
+static void fire(struct net *net, uint16_t queue, uint64_t now, uint64_t *next)
 {
-    struct net_waiting *w = &net->waiting;
-    uint64_t now = now_ns(net), next = UINT64_MAX;
+    const struct net_queue *q = &net->queue[queue];
+
+    if (q->due && q->deadline <= now)
+        send_due(net, queue);
+    else if (q->due && q->deadline < *next)
+        *next = q->deadline;
+}
+
+void net_coal_fire(struct net_lane *lane)
+{
+    struct net_waiting *w = &lane->waiting;
+    uint64_t now = now_ns(lane->net), next = UINT64_MAX;
 
     if (w->timer_at != 0 && w->timer_at <= now)
-        set_timer(net, 0, now); /* before anybody sleeps on it again */
+        set_timer(lane, 0, now); /* before anybody sleeps on it again */
     if (w->nr_due == 0 || now < w->next)
         return;
-    for (uint16_t i = 0; i < net->queues; i++) {
-        struct net_queue *q = &net->queue[i];
-
-        if (q->due && q->deadline <= now)
-            send_due(net, i);
-        else if (q->due && q->deadline < next)
-            next = q->deadline;
+    for (unsigned i = net_lane_first(lane); i < net_lane_end(lane); i += net_lane_step(lane)) {
+        fire(lane->net, (uint16_t)i, now, &next);
+        fire(lane->net, (uint16_t)(i + 1), now, &next);
     }
     w->next = next;
 }
 
+/* Those that are awake look at the clock themselves. */
+static uint64_t asleep_until(const struct net_queue *q)
+{
+    return q->due && q->asleep ? q->deadline : UINT64_MAX;
+}
+
 bool net_coal_arm(struct net *net, uint16_t queue, bool sleep)
 {
+    struct net_lane *lane = net->queue[queue].lane;
     uint64_t at = UINT64_MAX, now;
 
     net->queue[queue].asleep = sleep;
-    if (!sleep || net->waiting.nr_due == 0)
+    if (!sleep || lane->waiting.nr_due == 0)
         return false;
-    for (uint16_t i = 0; i < net->queues; i++) {
-        const struct net_queue *q = &net->queue[i];
-
-        if (q->due && q->asleep && q->deadline < at) /* those that are awake look at the clock themselves */
-            at = q->deadline;
+    for (unsigned i = net_lane_first(lane); i < net_lane_end(lane); i += net_lane_step(lane)) {
+        at = vio_min_u64(at, asleep_until(&net->queue[i]));
+        at = vio_min_u64(at, asleep_until(&net->queue[i + 1]));
     }
     if (at == UINT64_MAX)
         return false;
     now = now_ns(net);
     if (at <= now)
         return true;
-    ring_at(net, at, now);
+    ring_at(lane, at, now);
     return false;
 }
 
@@ -175,25 +191,26 @@ void net_coal_enter(struct net *net, uint16_t queue)
         return;
     net_coal_set(net, queue, net_coal_of(net, queue));
     /* Without one nothing waits: a driver is told more often than it asked for, which is allowed. */
-    if (queue == NET_TIMER_QUEUE && (vio_features_has(net->features, VIRTIO_NET_F_NOTF_COAL) ||
+    if (queue == net_timer_queue(q->lane) && (vio_features_has(net->features, VIRTIO_NET_F_NOTF_COAL) ||
                                      vio_features_has(net->features, VIRTIO_NET_F_VQ_NOTF_COAL)))
-        net->waiting.timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+        q->lane->waiting.timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 }
 
 void net_coal_park(struct net *net, uint16_t queue)
 {
-    if (queue == NET_TIMER_QUEUE)
-        send_all_due(net);
+    if (queue == net_timer_queue(net->queue[queue].lane))
+        send_all_due(net->queue[queue].lane);
     else
         send_due(net, queue);
 }
 
 void net_coal_leave(struct net *net, uint16_t queue)
 {
-    struct net_waiting *w = &net->waiting;
+    struct net_lane *lane = net->queue[queue].lane;
+    struct net_waiting *w = &lane->waiting;
 
     net_coal_park(net, queue);
-    if (queue != NET_TIMER_QUEUE || w->timer_fd < 0)
+    if (queue != net_timer_queue(lane) || w->timer_fd < 0)
         return;
     close(w->timer_fd);
     w->timer_fd = -1;
@@ -204,7 +221,7 @@ void net_coal_leave(struct net *net, uint16_t queue)
 
 static struct net_coal of_kind(const struct net *net, uint16_t queue)
 {
-    return net_role(net, queue) == NET_TX ? net->waiting.tx : net->waiting.rx;
+    return net_role(net, queue) == NET_TX ? net->coal_tx : net->coal_rx;
 }
 
 struct net_coal net_coal_of(const struct net *net, uint16_t queue)
@@ -228,9 +245,9 @@ void net_coal_set(struct net *net, uint16_t queue, struct net_coal coal)
 void net_coal_set_all(struct net *net, enum net_role role, struct net_coal coal)
 {
     if (role == NET_TX)
-        net->waiting.tx = coal;
+        net->coal_tx = coal;
     else
-        net->waiting.rx = coal;
+        net->coal_rx = coal;
     for (uint16_t i = 0; i < 2 * net->usable_pairs; i++)
         if (net_role(net, i) == role)
             net_coal_set(net, i, coal);
@@ -240,7 +257,7 @@ void net_coal_reset(struct net *net)
 {
     const struct net_coal none = { 0, 0 };
 
-    net->waiting.rx = net->waiting.tx = none;
+    net->coal_rx = net->coal_tx = none;
     for (uint16_t i = 0; i < net->queues; i++)
         net_coal_set(net, i, none);
 }

@@ -2,7 +2,9 @@
 /*
  * Purpose: the control queue (virtio 1.4, 5.1.9.5): reads a command, carries it out, answers. One rule a command says
  * which feature it belongs to and how long its data is; the rest is in its function.
- * Where it sits: device/net. Threads: the owner of the queues.
+ * Where it sits: device/net.
+ * Threads: with one lane, its owner. With several, what commands change is read by other threads, and an answer says that
+ * the change is complete: so the owner takes nothing, but has the control thread park all queues and serve this one.
  * Trust: class, command and data are read once into private copies, whatever the framing, and all of a command is
  * checked before any of it takes effect. What is wrong is answered with ERR; only a buffer with no room for class and
  * command, or for the answer, breaks the queue.
@@ -91,6 +93,8 @@ static bool set_mac(struct ctrl *c)
     /* A group address, or none at all, is no station's. */
     if (!vio_reader_get(c->in, mac, sizeof(mac)) || (mac[0] & 1) || memcmp(mac, none, sizeof(mac)) == 0)
         return false;
+    if (net->info.mac_fixed && memcmp(mac, net->mac, sizeof(mac)) != 0)
+        return false; /* its frames would be dropped */
     memcpy(net->filter.mac, mac, sizeof(mac));
     if (vio_features_has(net->features, VIRTIO_NET_F_MAC))
         vio_device_config_patch(net->dev, offsetof(struct virtio_net_config, mac), mac, sizeof(mac));
@@ -138,6 +142,7 @@ static bool set_pairs(struct ctrl *c)
         return false;
     net->active_pairs = pairs;
     net->rss.steer = false; /* the last command decides how packets are steered */
+    net_lanes_update(net);
     return true;
 }
 
@@ -195,6 +200,7 @@ static bool set_rss(struct ctrl *c)
         return false;
     c->net->rss = rss;
     c->net->active_pairs = in_use;
+    net_lanes_update(c->net);
     return true;
 }
 
@@ -232,8 +238,8 @@ static bool set_offloads(struct ctrl *c)
     if (bits & ~(known & net->features.w[0]))
         return false;
     net->guest_offloads = net_guest_offloads(vio_features_of(bits));
-    if (net->backend->ops->offloads != NULL)
-        net->backend->ops->offloads(net->backend, net->guest_offloads);
+    for (uint16_t i = 0; i < net->nr_lanes; i++)
+        net_lane_offloads(&net->lane[i]);
     return true;
 }
 
@@ -305,7 +311,10 @@ static void write_coal(const struct ctrl *c, struct vio_writer *out)
 
 /* ------------------------------------------------------------------ the queue */
 
-enum { ANY_LENGTH = -1 }; /* the function checks it */
+enum {
+    ANY_LENGTH = -1, /* the function checks it */
+    CTRL_BURST = 64, /* commands that the control thread serves before it looks at its other work */
+};
 
 static const struct rule {
     uint8_t class_, command, feature;
@@ -404,7 +413,7 @@ static void perform(struct net *net, uint16_t queue, struct vio_req *req)
     net->queue[queue].put++;
 }
 
-unsigned net_ctrl_service(struct net *net, uint16_t queue, unsigned budget)
+static unsigned serve(struct net *net, uint16_t queue, unsigned budget)
 {
     struct vio_req *req;
     unsigned work = 0;
@@ -416,4 +425,26 @@ unsigned net_ctrl_service(struct net *net, uint16_t queue, unsigned budget)
     }
     net_publish(net, queue);
     return work;
+}
+
+/* What is pending stays available meanwhile, so that nothing is in flight if the queue is stopped first. */
+unsigned net_ctrl_service(struct net *net, uint16_t queue, unsigned budget)
+{
+    if (net->nr_lanes == 1)
+        return serve(net, queue, budget);
+    if (budget > 0 && vio_devq_pending(net->queue[queue].vq) &&
+        !atomic_exchange_explicit(&net->ctrl_due, true, memory_order_acq_rel))
+        vio_device_ask(net->dev);
+    return 0;
+}
+
+void net_ctrl_control(void *self)
+{
+    struct net *net = self;
+    uint16_t queue = (uint16_t)(2 * net->usable_pairs);
+
+    atomic_store_explicit(&net->ctrl_due, false, memory_order_release);
+    if (!net->has_ctrl || net->queue[queue].vq == NULL || !vio_device_queue_takes(net->dev, queue))
+        return;
+    (void)serve(net, queue, CTRL_BURST); /* those behind are found when it is unparked */
 }

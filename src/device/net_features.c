@@ -67,6 +67,7 @@ struct vio_features net_features_fit(struct vio_features features)
 /*
  * CSUM always: the device finishes a checksum itself where what is behind it does not. The other HOST_* only as far as they
  * are taken there: cutting packets up here costs more than a driver that cuts them itself. GUEST_*: what may come.
+ * RSS with one lane only: with several what is behind the device chooses the lane, and no thread has all receive queues.
  */
 struct vio_features net_features(const struct net *net)
 {
@@ -105,7 +106,7 @@ struct vio_features net_features(const struct net *net)
         { (takes & VIO_NET_USO) != 0, VIRTIO_NET_F_HOST_USO },
         { true, VIRTIO_NET_F_HASH_REPORT },
         { true, VIRTIO_NET_F_GUEST_HDRLEN },
-        { net->pairs > 1, VIRTIO_NET_F_RSS },
+        { net->pairs > 1 && net->nr_lanes == 1, VIRTIO_NET_F_RSS },
         { true, VIRTIO_NET_F_SPEED_DUPLEX },
     };
     struct vio_features f = vio_features_of(0);
@@ -196,6 +197,7 @@ void net_driver_defaults(struct net *net)
     net->guest_offloads = net_guest_offloads(net->features);
     /* One, until the driver asks for more (5.1.9.5.5); and all where it cannot ask. */
     net->active_pairs = net->has_ctrl ? 1 : net->usable_pairs;
+    net_lanes_update(net);
     net_coal_reset(net);
     net->ctrl_commands = 0;
     net->ctrl_ok = 0;

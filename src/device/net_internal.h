@@ -7,12 +7,16 @@
  *   net_rx.c        packets to the driver: filtered, steered, written into its buffers
  *   net_ctrl.c      the control queue
  *   net_stats.c     its device statistics
+ *   net_lane.c      the lanes: pairs that have one thread and one backend
  *   net_coal.c      notifications that wait for more packets
  *   net_state.c     save and load
  *   net_filter.c    which addresses and VLANs the driver wants
  *   net_hash.c      flows, Toeplitz, which queue
- * Where it sits: device/net, private. Threads: struct net is the owner thread's while queues run, but for what is atomic
- * or fixed; all queues have one owner.
+ * Where it sits: device/net, private.
+ * Threads: the pairs of queues are dealt out to lanes, pair i to lane i mod nr_lanes; the control queue is in lane 0. All
+ * queues of a lane have one owner thread, and what is in struct net_lane and in its queues is that thread's. With one lane,
+ * so is the rest of struct net. With several, lanes read the rest without a lock, for it changes only while all queues
+ * are parked: the control queue is served by the control thread then (net_ctrl.c).
  */
 #ifndef VIO_DEVICE_NET_INTERNAL_H
 #define VIO_DEVICE_NET_INTERNAL_H
@@ -24,6 +28,7 @@
 #include "spec/net.h"
 
 enum {
+    NET_LINE = 64,
     NET_PAIRS_MAX = 64,
     NET_QUEUE_SIZE_DEFAULT = 1024,
     NET_MAC_TABLE_MAX = 64,      /* of each kind; more, and all of that kind are let through */
@@ -61,12 +66,16 @@ struct net_coal {
     uint32_t max_packets, max_usecs;
 };
 
-/* One queue, of whatever kind. */
+struct net_lane;
+
+/* One queue, of whatever kind. On cache lines of its own: its neighbours may be another thread's. */
 struct net_queue {
-    struct vio_devq *vq; /* NULL: does not run */
+    _Alignas(NET_LINE) struct vio_devq *vq; /* NULL: does not run */
+    struct net_lane *lane;
     bool parked;         /* not to be touched now */
     bool starving;       /* receive: a packet waits for buffers; a kick means something */
     bool blocked;        /* transmit: the backend has no room */
+    bool lent;           /* transmit: fell asleep blocked, no kick wakes it; the first receive queue serves it until one does */
     bool coalesces;      /* coal lets notifications wait */
     unsigned put;        /* since the last publish */
     /* transmit: taken, and not gone yet because the backend was full */
@@ -88,22 +97,38 @@ struct net_queue {
     atomic_bool coal_void; /* the queue was reset: coal is what applies to all of its kind, once it is entered again */
 };
 
-/* Notifications that wait (net_coal.c). */
+/* Notifications of a lane's that wait (net_coal.c). */
 struct net_waiting {
-    struct net_coal rx, tx; /* what RX_SET and TX_SET said last */
     unsigned nr_due;        /* queues with a notification that waits */
     uint64_t next;          /* no deadline is before this */
-    int timer_fd;           /* while the queue NET_TIMER_QUEUE runs, else -1: then nothing waits */
+    int timer_fd;           /* while the lane's first transmit queue runs, else -1: then nothing waits */
     uint64_t timer_at;      /* what it is set to; 0: it is not */
-    uint64_t (*clock)(void *ctx); /* nanoseconds that only go forward */
-    void *clock_ctx;
+};
+
+/* Pairs that have one owner thread, and what stands behind them. */
+struct net_lane {
+    _Alignas(NET_LINE) struct net *net;
+    struct vio_net_backend *backend;
+    struct vio_net_sink sink;
+    uint16_t index;
+    uint16_t active;           /* of its pairs, those that packets to the driver may go to */
+    bool used;                 /* as the backend was told: one of those runs and is enabled */
+    unsigned entered;          /* queues that run; the backend is started with the first */
+    struct net_waiting waiting;
+    uint8_t *bounce;           /* a frame that is looked into as a whole; made when first needed */
+    struct vio_log_limit limit;
+
+    /* written by the owner, read by anyone */
+    _Atomic uint64_t rx_packets, rx_bytes, rx_filtered, rx_no_buffer, rx_link_down, rx_bad;
+    _Atomic uint64_t tx_packets, tx_bytes, tx_link_down, tx_bad[VIO_NET_BAD_COUNT_];
 };
 
 struct net {
     struct vio_device_type type; /* this device's: the queue size is a parameter */
     struct vio_device *dev;
-    struct vio_net_backend *backend;
-    struct vio_net_info info;
+    struct net_lane *lane;       /* [nr_lanes] */
+    uint16_t nr_lanes;
+    struct vio_net_info info;    /* of lane 0's backend; the others are like it */
     struct vio_features offered;
     uint16_t pairs;              /* offered */
     uint8_t mac[VIO_NET_MAC];    /* as configured; the driver may choose another (filter.mac) */
@@ -118,27 +143,22 @@ struct net {
     bool has_ctrl;
     unsigned host_offloads; /* enum vio_net_offload that the driver may use (HOST_*) */
 
-    /* the owner's */
-    struct vio_net_sink sink;
-    unsigned entered;          /* queues that run; the backend is started with the first */
+    /* the owner's; with several lanes, read by all of them and changed while they are parked */
     unsigned guest_offloads;   /* that the driver accepts now (GUEST_*, CTRL_GUEST_OFFLOADS) */
     uint16_t active_pairs;     /* VQ_PAIRS_SET, RSS */
     struct net_filter filter;
     struct net_rss rss;
-    struct net_waiting waiting;
-    uint8_t *bounce;           /* a frame that is looked into as a whole; made when first needed */
+    struct net_coal coal_rx, coal_tx; /* what RX_SET and TX_SET said last */
+    uint64_t (*clock)(void *ctx);     /* nanoseconds that only go forward */
+    void *clock_ctx;
     /* net_ctrl.c: commands seen since the reset, and of them those that were carried out */
     uint64_t ctrl_commands, ctrl_ok;
 
     /* the control thread's wishes */
     atomic_bool link;
-    atomic_bool rarp_due;
-    uint8_t rarp_mac[VIO_NET_MAC]; /* written before rarp_due is set */
-
-    /* written by the owner, read by anyone */
-    _Atomic uint64_t rx_packets, rx_bytes, rx_filtered, rx_no_buffer, rx_link_down, rx_bad;
-    _Atomic uint64_t tx_packets, tx_bytes, tx_link_down, tx_bad[VIO_NET_BAD_COUNT_];
-    struct vio_log_limit limit;
+    _Atomic unsigned rarp;         /* enum net_rarp */
+    uint8_t rarp_mac[VIO_NET_MAC]; /* written before it is due */
+    atomic_bool ctrl_due;          /* several lanes: the control thread was asked to serve the control queue */
 
     uint16_t queues;
     struct net_queue queue[];
@@ -151,6 +171,25 @@ static inline enum net_role net_role(const struct net *net, uint16_t queue)
     if (net->has_ctrl && queue == 2 * net->usable_pairs)
         return NET_CTRL;
     return queue % 2 == 0 ? NET_RX : NET_TX;
+}
+
+/* An announcement is due until one lane takes it on. */
+enum net_rarp { NET_RARP_NONE, NET_RARP_DUE, NET_RARP_SENT_NOW };
+
+/* The lane's queues: receive queues are net_lane_first(), then every net_lane_step()th while it is below net_lane_end(). */
+static inline uint16_t net_lane_first(const struct net_lane *lane)
+{
+    return (uint16_t)(2 * lane->index);
+}
+
+static inline unsigned net_lane_step(const struct net_lane *lane)
+{
+    return 2u * lane->net->nr_lanes;
+}
+
+static inline unsigned net_lane_end(const struct net_lane *lane)
+{
+    return 2u * lane->net->usable_pairs;
 }
 
 static inline void net_count(_Atomic uint64_t *counter, uint64_t n)
@@ -167,8 +206,24 @@ struct net_tx_req {
 /* Shows the driver what was put. */
 void net_publish(struct net *net, uint16_t queue);
 
+/* net_lane.c. Control thread where nothing is said. */
+/* One lane around `backend`, or several: each with a backend that it opens. -errno with the sentence; then none is left. */
+int net_lanes_open(struct net *net, struct vio_net_backend *backend, uint16_t lanes, char *why, size_t why_size);
+/* Not lane 0's backend where that stays the caller's. */
+void net_lanes_close(struct net *net, bool all);
+/* What was negotiated, or which pairs are in use, has changed; no queue runs, or all lanes are the caller's. */
+void net_lanes_update(struct net *net);
+/* Owner thread, or all are parked: the backend hears whether its packets are wanted, if that is news. */
+void net_lane_use(struct net_lane *lane);
+/* The same: the offloads that the driver accepts. */
+void net_lane_offloads(struct net_lane *lane);
+
 /* net_coal.c: notifications that wait for more packets (virtio 1.4, 5.1.9.5.10). Owner thread where nothing is said. */
-enum { NET_TIMER_QUEUE = 1 }; /* whose descriptor is the timer: transmitq1; receiveq1 has the backend's */
+/* The queue whose descriptor is the timer: the lane's first transmit queue; its first receive queue has the backend's. */
+static inline uint16_t net_timer_queue(const struct net_lane *lane)
+{
+    return (uint16_t)(net_lane_first(lane) + 1);
+}
 /* Control thread, at the making: nothing waits. clock NULL: CLOCK_MONOTONIC; another one is for tests. */
 void net_coal_init(struct net *net, uint64_t (*clock)(void *ctx), void *ctx);
 /* No queue runs: all parameters are 0. */
@@ -184,11 +239,11 @@ void net_coal_park(struct net *net, uint16_t queue);
 /* Shows the driver n buffers; whether it is told now or later, or not at all, is decided here. */
 void net_coal_publish(struct net *net, uint16_t queue, unsigned n);
 /* Sends what has waited for long enough. */
-void net_coal_fire(struct net *net);
-static inline void net_coal_check(struct net *net)
+void net_coal_fire(struct net_lane *lane);
+static inline void net_coal_check(struct net_lane *lane)
 {
-    if (__builtin_expect(net->waiting.nr_due > 0 || net->waiting.timer_at != 0, 0))
-        net_coal_fire(net);
+    if (__builtin_expect(lane->waiting.nr_due > 0 || lane->waiting.timer_at != 0, 0))
+        net_coal_fire(lane);
 }
 /* As struct vio_device_type.queue_arm: true: a notification is to be sent now. */
 bool net_coal_arm(struct net *net, uint16_t queue, bool sleep);
@@ -215,12 +270,14 @@ int net_load(void *self, struct vio_state *state);
 /* net_tx.c: serves a transmit queue; how many buffers were taken or finished. */
 unsigned net_tx_service(struct net *net, uint16_t queue, unsigned budget);
 
-/* net_rx.c: the sink's functions */
+/* net_rx.c: the sink's functions; ctx is a struct net_lane. */
 unsigned net_rx_deliver(void *ctx, const struct vio_net_packet *p, unsigned n);
 void net_rx_flush(void *ctx);
 
-/* net_ctrl.c: serves the control queue (virtio 1.4, 5.1.9.5). */
+/* net_ctrl.c: serves the control queue (virtio 1.4, 5.1.9.5); with several lanes, has the control thread serve it. */
 unsigned net_ctrl_service(struct net *net, uint16_t queue, unsigned budget);
+/* struct vio_device_type.control: it does. */
+void net_ctrl_control(void *self);
 
 /* net_stats.c: device statistics (virtio 1.4, 5.1.9.5.11). */
 enum { NET_STATS_MAX = 256 }; /* wishes in one STATS_GET */

@@ -2,7 +2,7 @@
 /*
  * Purpose: packets to the driver (virtio 1.4, 5.1.9.4): filtered, steered to a queue, written into its buffers with the
  * header that was negotiated; what the driver does not accept is finished or cut first. Where it sits: device/net.
- * Threads: the owner of the queues, also from within another device's transmit queue (a switch).
+ * Threads: the owner of the lane, also from within another device's transmit queue (a switch).
  * Trust: a packet's bytes may be another guest's memory: decisions are made on a private copy of its first bytes.
  */
 #include "backend/net_offload.h"
@@ -17,6 +17,7 @@
 /* One call of deliver: buffers are taken for as many packets as there may be, and what is left over goes back. */
 struct delivery {
     struct net *net;
+    struct net_lane *lane;
     uint16_t queue;
     struct net_queue *q; /* NULL: none chosen yet */
     unsigned at, nr;     /* req[at..nr): taken, not used */
@@ -73,6 +74,16 @@ static unsigned gather(struct delivery *d, uint64_t bytes, uint64_t *room)
             break;
     }
     return n;
+}
+
+/* The driver has no entry left to make another buffer available with. */
+static bool has_whole_ring(const struct delivery *d)
+{
+    unsigned entries = 0;
+
+    for (unsigned i = d->at; i < d->nr; i++)
+        entries += d->req[i]->slots;
+    return entries == vio_devq_size(d->q->vq);
 }
 
 /* ------------------------------------------------------------------ writing */
@@ -163,20 +174,20 @@ static enum put_result put_packet(struct delivery *d, const struct vio_net_packe
     uint64_t bytes = d->net->hdr_bytes + (uint64_t)p->len, room;
     unsigned n = gather(d, bytes, &room);
 
-    if (n == 0)
+    if (n == 0 && !has_whole_ring(d))
         return PUT_NO_ROOM;
     if (unlikely(room < bytes)) {
         /* The driver's buffers are too small for what it may be sent (5.1.9.3.1): the packet is lost, not the buffers. */
-        net_count(&d->net->rx_bad, 1);
+        net_count(&d->lane->rx_bad, 1);
         d->q->drops++;
-        vio_log_peer(vio_device_log(d->net->dev), &d->net->limit, vio_device_name(d->net->dev),
+        vio_log_peer(vio_device_log(d->net->dev), &d->lane->limit, vio_device_name(d->net->dev),
                      "queue %u: a packet of %u bytes does not fit the driver's buffer of %llu (virtio 1.4, 5.1.9.3.1): dropped",
                      d->queue, p->len, (unsigned long long)room);
         return PUT_DONE;
     }
     write_packet(d, n, p, v);
-    net_count(&d->net->rx_packets, 1);
-    net_count(&d->net->rx_bytes, p->len);
+    net_count(&d->lane->rx_packets, 1);
+    net_count(&d->lane->rx_bytes, p->len);
     return PUT_DONE;
 }
 
@@ -205,12 +216,12 @@ static inline void copy_frame(uint8_t *to, const uint8_t *from, uint32_t len)
  * Packets of one piece that need nothing, into buffers of one descriptor that hold them whole: as many as there are of
  * both from the front. What stops it takes the general way.
  */
-static unsigned deliver_express(struct net *net, uint16_t queue, const struct vio_net_packet *p, unsigned n)
+static unsigned deliver_express(struct net_lane *lane, uint16_t queue, const struct vio_net_packet *p, unsigned n)
 {
     const struct virtio_net_hdr h = { .num_buffers = vio_le16_of(1) };
     struct vio_piece pieces[VIO_NET_BURST];
     uint32_t lens[VIO_NET_BURST];
-    struct net_queue *q = &net->queue[queue];
+    struct net_queue *q = &lane->net->queue[queue];
     unsigned taken = vio_devq_express(q->vq, pieces, n < VIO_NET_BURST ? n : VIO_NET_BURST, true), i = 0;
     uint64_t bytes = 0;
 
@@ -229,8 +240,8 @@ static unsigned deliver_express(struct net *net, uint16_t queue, const struct vi
     q->put += i;
     q->packets += i;
     q->bytes += bytes;
-    net_count(&net->rx_packets, i);
-    net_count(&net->rx_bytes, bytes);
+    net_count(&lane->rx_packets, i);
+    net_count(&lane->rx_bytes, bytes);
     return i;
 }
 
@@ -260,22 +271,23 @@ static bool put_part(void *ctx, const struct vio_net_hdr *hdr, const uint8_t *fr
 
 static enum put_result put_in_software(struct delivery *d, const struct vio_net_packet *p, const struct verdict *v)
 {
-    struct net *net = d->net;
+    struct net_lane *lane = d->lane;
+    unsigned accepted = d->net->guest_offloads;
     struct cutting c = { .d = d, .v = v };
     struct vio_net_hdr hdr = p->hdr;
     int ret = 0;
 
-    if (net->bounce == NULL && (net->bounce = malloc(NET_BOUNCE_BYTES)) == NULL)
+    if (lane->bounce == NULL && (lane->bounce = malloc(NET_BOUNCE_BYTES)) == NULL)
         return PUT_DONE;
-    vio_net_packet_copy(p, net->bounce);
+    vio_net_packet_copy(p, lane->bounce);
     if (hdr.gso_type != VIRTIO_NET_HDR_GSO_NONE)
-        ret = vio_net_segment(&hdr, net->bounce, p->len, net->guest_offloads, net->bounce + NET_BOUNCE_FRAME, put_part, &c);
-    else if (vio_net_finish_csum(&hdr, net->bounce, p->len))
-        return put_part(&c, &hdr, net->bounce, p->len) ? PUT_DONE : PUT_NO_ROOM;
+        ret = vio_net_segment(&hdr, lane->bounce, p->len, accepted, lane->bounce + NET_BOUNCE_FRAME, put_part, &c);
+    else if (vio_net_finish_csum(&hdr, lane->bounce, p->len))
+        return put_part(&c, &hdr, lane->bounce, p->len) ? PUT_DONE : PUT_NO_ROOM;
     else
         ret = -1;
     if (ret < 0) {
-        net_count(&net->rx_bad, 1);
+        net_count(&lane->rx_bad, 1);
         return PUT_DONE;
     }
     return c.started ? PUT_DONE : PUT_NO_ROOM;
@@ -289,21 +301,23 @@ static inline bool runs(const struct net *net, uint16_t queue)
            vio_device_queue_takes(net->dev, queue);
 }
 
-static uint16_t spread(const struct net *net, const uint8_t *head, size_t bytes)
+static uint16_t spread(const struct net_lane *lane, const uint8_t *head, size_t bytes)
 {
-    uint16_t queue = (uint16_t)(2 * (net_flow(head, bytes) % net->active_pairs));
+    uint16_t first = net_lane_first(lane);
+    uint16_t queue = (uint16_t)(first + net_lane_step(lane) * (net_flow(head, bytes) % lane->active));
 
-    return runs(net, queue) ? queue : 0; /* a front-end may have enabled fewer */
+    return runs(lane->net, queue) ? queue : first; /* a front-end may have enabled fewer */
 }
 
 /* What needs a look into the frame. */
-static void judge_head(struct net *net, const struct vio_net_packet *p, struct verdict *v)
+static void judge_head(struct net_lane *lane, const struct vio_net_packet *p, struct verdict *v)
 {
+    const struct net *net = lane->net;
     uint8_t head[NET_HEAD_BYTES];
     size_t bytes = vio_net_packet_head(p, head, sizeof(head));
 
     if ((net->filter.mac_rules || net->filter.vlan_rules) && !net_filter_wants(&net->filter, head, bytes)) {
-        net_count(&net->rx_filtered, 1);
+        net_count(&lane->rx_filtered, 1);
         v->drop = true;
         return;
     }
@@ -317,13 +331,15 @@ static void judge_head(struct net *net, const struct vio_net_packet *p, struct v
             return;
         }
     }
-    if (net->active_pairs > 1)
-        v->queue = spread(net, head, bytes);
+    if (lane->active > 1)
+        v->queue = spread(lane, head, bytes);
 }
 
-static inline bool must_look(const struct net *net)
+static inline bool must_look(const struct net_lane *lane)
 {
-    return net->filter.mac_rules || net->filter.vlan_rules || net->rss.steer || net->rss.report || net->active_pairs > 1;
+    const struct net *net = lane->net;
+
+    return net->filter.mac_rules || net->filter.vlan_rules || net->rss.steer || net->rss.report || lane->active > 1;
 }
 
 /* Buffers come from this queue from here on. False: it does not run. */
@@ -341,56 +357,65 @@ static bool choose_queue(struct delivery *d, uint16_t queue)
     return true;
 }
 
+/* What is there is too few: the driver is to tell of the next one. */
 static void starve(struct delivery *d)
 {
+    vio_devq_untake_too_few(d->q->vq, d->req + d->at, d->nr - d->at);
+    d->at = d->nr = 0;
     d->q->starving = true;
-    net_count(&d->net->rx_no_buffer, 1);
+    net_count(&d->lane->rx_no_buffer, 1);
 }
 
 /*
  * What was found while frames came in from somewhere else is told at once: the queue's own service may be long in coming,
  * for a broken queue is not kicked. Last: with no host, this may end in a reset and take the queues away.
  */
-static void report(const struct net *net)
+static void report(const struct net_lane *lane)
 {
-    for (uint16_t i = 0; i < 2 * net->usable_pairs; i = (uint16_t)(i + 2))
-        vio_device_queue_report(net->dev, i);
+    for (unsigned i = net_lane_first(lane); i < net_lane_end(lane); i += net_lane_step(lane))
+        vio_device_queue_report(lane->net->dev, (uint16_t)i);
 }
 
 unsigned net_rx_deliver(void *ctx, const struct vio_net_packet *p, unsigned n)
 {
-    struct net *net = ctx;
-    struct delivery d = { .net = net };
-    bool look = must_look(net);
+    struct net_lane *lane = ctx;
+    struct net *net = lane->net;
+    struct delivery d = { .net = net, .lane = lane };
+    uint16_t first = net_lane_first(lane);
+    bool look = must_look(lane);
     unsigned i = 0;
 
     if (unlikely(!atomic_load_explicit(&net->link, memory_order_relaxed))) {
-        net_count(&net->rx_link_down, n);
+        net_count(&lane->rx_link_down, n);
+        return n;
+    }
+    if (unlikely(lane->active == 0)) { /* the driver uses none of its pairs (5.1.9.5.5) */
+        net_count(&lane->rx_no_buffer, n);
         return n;
     }
     for (; i < n; i++) {
-        struct verdict v = { .queue = 0 };
+        struct verdict v = { .queue = first };
         enum put_result result;
 
         if (unlikely(look))
-            judge_head(net, &p[i], &v);
+            judge_head(lane, &p[i], &v);
         if (unlikely(v.drop))
             continue;
-        if (likely(!look && d.at == d.nr && runs(net, 0))) {
-            unsigned done = deliver_express(net, 0, p + i, n - i);
+        if (likely(!look && d.at == d.nr && runs(net, first))) {
+            unsigned done = deliver_express(lane, first, p + i, n - i);
 
             if (likely(done > 0)) {
                 i += done - 1;
                 continue;
             }
-            if (likely(!vio_devq_pending(net->queue[0].vq)) && choose_queue(&d, 0)) {
+            if (likely(!vio_devq_pending(net->queue[first].vq)) && choose_queue(&d, first)) {
                 starve(&d);
                 break;
             }
         }
         if (unlikely(!choose_queue(&d, v.queue))) {
             d.odd = true;
-            net_count(&net->rx_no_buffer, 1);
+            net_count(&lane->rx_no_buffer, 1);
             continue; /* nobody receives there: as if the link were down */
         }
         d.want = n - i;
@@ -406,15 +431,16 @@ unsigned net_rx_deliver(void *ctx, const struct vio_net_packet *p, unsigned n)
     if (d.q != NULL)
         return_buffers(&d);
     if (unlikely(d.odd))
-        report(net);
+        report(lane);
     return i;
 }
 
 void net_rx_flush(void *ctx)
 {
-    struct net *net = ctx;
+    struct net_lane *lane = ctx;
+    struct net *net = lane->net;
 
-    for (uint16_t i = 0; i < 2 * net->usable_pairs; i = (uint16_t)(i + 2))
+    for (unsigned i = net_lane_first(lane); i < net_lane_end(lane); i += net_lane_step(lane))
         if (net->queue[i].put > 0 && net->queue[i].vq != NULL)
-            net_publish(net, i);
+            net_publish(net, (uint16_t)i);
 }

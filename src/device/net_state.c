@@ -94,8 +94,8 @@ static int save_coal(const struct net *net, struct vio_state *state)
     if (!has_coal(net))
         return 0;
     memset(&s, 0, sizeof(s));
-    s.rx = wire_of(net->waiting.rx);
-    s.tx = wire_of(net->waiting.tx);
+    s.rx = wire_of(net->coal_rx);
+    s.tx = wire_of(net->coal_tx);
     for (uint16_t i = 0; i < 2 * net->usable_pairs; i++)
         s.queue[i] = wire_of(net_coal_of(net, i));
     return vio_state_put(state, NET_STATE_COAL, &s, sizeof(s));
@@ -164,6 +164,8 @@ static const char *check_state(const struct net *net, const struct net_state *s)
         return "its tables of addresses are longer than this device's";
     if (s->mac[0] & 1)
         return "its own address is a group's";
+    if (net->info.mac_fixed && memcmp(s->mac, net->mac, sizeof(s->mac)) != 0)
+        return "its own address is not the one that is fixed here";
     return check_rss(net, s);
 }
 
@@ -240,6 +242,7 @@ int net_load(void *self, struct vio_state *state)
         load_coal(net, &coal);
     net->guest_offloads = vio_cpu(s.guest_offloads);
     net->active_pairs = (uint16_t)vio_cpu(s.active_pairs);
+    net_lanes_update(net);
     vio_device_config_set(net->dev, offsetof(struct virtio_net_config, mac), s.mac, sizeof(s.mac), false);
     if (vio_cpu(s.flags) & STATE_ANNOUNCE) {
         /* Said again: whether the driver heard it where it was saved is not known. */

@@ -18,6 +18,7 @@
 
 struct burst {
     struct net *net;
+    struct net_lane *lane;
     struct net_queue *q;
     uint16_t queue;
     unsigned n;
@@ -31,7 +32,7 @@ static const struct {
     const char *name, *says, *clause;
 } bads[VIO_NET_BAD_COUNT_] = {
     [VIO_NET_BAD_SHORT] = { "short", "it is shorter than its headers", "5.1.9.2" },
-    [VIO_NET_BAD_LONG] = { "long", "it is longer than 65550 bytes or in more than 1024 pieces", "5.1.9.2" },
+    [VIO_NET_BAD_LONG] = { "long", "it is longer than 65589 bytes or in more than 1024 pieces", "5.1.9.2" },
     [VIO_NET_BAD_FLAGS] = { "flags", "it has a flag that the driver must not set, or lacks NEEDS_CSUM", "5.1.9.2.1" },
     [VIO_NET_BAD_CSUM] = { "csum", "its checksum field is outside of it", "5.1.9.2.1" },
     [VIO_NET_BAD_GSO_TYPE] = { "gso-type", "its gso_type was not negotiated", "5.1.9.2.1" },
@@ -54,8 +55,8 @@ static void say_bad(struct burst *b, enum vio_net_bad bad, const char *what)
 {
     struct net *net = b->net;
 
-    net_count(&net->tx_bad[bad], 1);
-    vio_log_peer(vio_device_log(net->dev), &net->limit, vio_device_name(net->dev),
+    net_count(&b->lane->tx_bad[bad], 1);
+    vio_log_peer(vio_device_log(net->dev), &b->lane->limit, vio_device_name(net->dev),
                  "queue %u: a packet of the driver's is %s: %s (virtio 1.4, %s)", b->queue, what, bads[bad].says,
                  bads[bad].clause);
 }
@@ -152,26 +153,26 @@ static inline bool prepare(struct burst *b, struct vio_req *req, struct vio_net_
 /* Larger packets than the backend takes are not offered to the driver; a checksum always is. */
 static void send_finished(struct burst *b, const struct vio_net_packet *p)
 {
-    struct net *net = b->net;
+    struct net_lane *lane = b->lane;
     struct vio_net_hdr hdr = p->hdr;
     struct vio_seg seg;
     struct vio_net_packet own = { .len = p->len, .nr = 1, .seg = &seg };
 
-    if (net->bounce == NULL)
-        net->bounce = malloc(NET_BOUNCE_BYTES);
-    if (net->bounce == NULL) {
+    if (lane->bounce == NULL)
+        lane->bounce = malloc(NET_BOUNCE_BYTES);
+    if (lane->bounce == NULL) {
         b->q->drops++;
         return;
     }
-    vio_net_packet_copy(p, net->bounce);
-    seg = (struct vio_seg){ net->bounce, p->len };
-    if (!vio_net_finish_csum(&hdr, net->bounce, p->len)) {
+    vio_net_packet_copy(p, lane->bounce);
+    seg = (struct vio_seg){ lane->bounce, p->len };
+    if (!vio_net_finish_csum(&hdr, lane->bounce, p->len)) {
         b->q->drops++;
         return;
     }
     own.hdr = hdr;
     /* Where the backend is full it is lost, as on any wire. */
-    b->q->drops += net->backend->ops->send(net->backend, &own, 1) == 0;
+    b->q->drops += lane->backend->ops->send(lane->backend, &own, 1) == 0;
 }
 
 /* ------------------------------------------------------------------ bursts */
@@ -190,8 +191,8 @@ static void account(struct burst *b, const struct vio_net_packet *p, unsigned n)
     }
     b->q->packets += n;
     b->q->bytes += bytes;
-    net_count(&b->net->tx_packets, n);
-    net_count(&b->net->tx_bytes, bytes);
+    net_count(&b->lane->tx_packets, n);
+    net_count(&b->lane->tx_bytes, bytes);
 }
 
 /* Waits until the backend has room. */
@@ -205,7 +206,7 @@ static bool link_up(struct burst *b, unsigned n)
 {
     if (likely(atomic_load_explicit(&b->net->link, memory_order_relaxed)))
         return true;
-    net_count(&b->net->tx_link_down, n);
+    net_count(&b->lane->tx_link_down, n);
     b->q->drops += n;
     return false;
 }
@@ -213,7 +214,7 @@ static bool link_up(struct burst *b, unsigned n)
 /* How many of the burst's first n packets are gone. */
 static inline unsigned pass_on(struct burst *b, unsigned n)
 {
-    struct vio_net_backend *backend = b->net->backend;
+    struct vio_net_backend *backend = b->lane->backend;
     unsigned sent;
 
     if (unlikely(!link_up(b, n)))
@@ -329,7 +330,7 @@ static unsigned send_express(struct burst *b, unsigned max)
 
 unsigned net_tx_service(struct net *net, uint16_t queue, unsigned budget)
 {
-    struct burst b = { .net = net, .q = &net->queue[queue], .queue = queue };
+    struct burst b = { .net = net, .lane = net->queue[queue].lane, .q = &net->queue[queue], .queue = queue };
     struct vio_req *reqs[VIO_NET_BURST];
     unsigned work = 0;
 

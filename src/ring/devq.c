@@ -76,6 +76,7 @@ unsigned vio_devq_take(struct vio_devq *q, struct vio_req **reqs, unsigned max)
     unsigned got = 0;
 
     q->missed = false;
+    q->too_few = 0;
     if (max > VIO_QUEUE_BATCH)
         max = VIO_QUEUE_BATCH;
     if (__builtin_expect(q->fault != VIO_FAULT_NONE || max == 0, 0))
@@ -115,9 +116,20 @@ void vio_devq_untake(struct vio_devq *q, struct vio_req **reqs, unsigned n)
     }
 }
 
+void vio_devq_untake_too_few(struct vio_devq *q, struct vio_req **reqs, unsigned n)
+{
+    unsigned entries = 0;
+
+    for (unsigned i = 0; i < n; i++)
+        entries += q->packed ? reqs[i]->slots : 1u;
+    vio_devq_untake(q, reqs, n);
+    q->too_few = (uint16_t)entries;
+}
+
 unsigned vio_devq_express(struct vio_devq *q, struct vio_piece *pieces, unsigned max, bool writable)
 {
     q->missed = false; /* as take: what it stops at, take finds again */
+    q->too_few = 0;
     if (__builtin_expect(q->fault != VIO_FAULT_NONE || q->in_flight > 0 || q->inflight != NULL || q->in_order ||
                              q->map->dirty.on || q->at_recover < q->nr_recover, 0))
         return 0;

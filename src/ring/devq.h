@@ -32,6 +32,7 @@ struct vio_devq {
     uint16_t avail_idx, used_idx;
     uint16_t avail_seen;   /* split: the driver's index as last read */
     uint16_t unpublished;  /* ring entries put since the last publish */
+    uint16_t too_few;      /* ring entries from avail_idx on that do not count for arm_kick */
     bool avail_wrap, used_wrap;
     bool packed, event_idx, indirect, in_order;
     bool kick_armed;

@@ -335,12 +335,18 @@ static inline void packed_store_event(struct vio_devq *q, uint16_t desc, uint16_
 
 static inline bool packed_arm(struct vio_devq *q)
 {
+    struct packed_at from = { (uint16_t)(q->avail_idx + q->too_few), q->avail_wrap };
+
+    if (from.idx >= q->size) {
+        from.idx = (uint16_t)(from.idx - q->size);
+        from.wrap = !from.wrap;
+    }
     if (q->event_idx)
-        packed_store_event(q, (uint16_t)(q->avail_idx | (q->avail_wrap ? VIRTQ_EVENT_WRAP : 0)), VIRTQ_EVENT_F_DESC);
+        packed_store_event(q, (uint16_t)(from.idx | (from.wrap ? VIRTQ_EVENT_WRAP : 0)), VIRTQ_EVENT_F_DESC);
     else
         packed_store_event(q, 0, VIRTQ_EVENT_F_ENABLE);
     vio_shm_full_barrier();
-    return packed_pending(q);
+    return packed_is_avail(vio_shm_load64(q->desc, (size_t)from.idx * 16 + 8), from.wrap);
 }
 
 static inline void packed_disarm(struct vio_devq *q)

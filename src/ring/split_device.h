@@ -248,10 +248,12 @@ static inline bool split_silenced(const struct vio_devq *q)
 
 static inline bool split_arm(struct vio_devq *q)
 {
+    uint16_t from = (uint16_t)(q->avail_idx + q->too_few);
+
     if (q->event_idx) {
         size_t at = VIRTQ_USED_AVAIL_EVENT((size_t)q->size);
 
-        vio_shm_store16(q->device, at, q->avail_idx);
+        vio_shm_store16(q->device, at, from);
         vio_devq_log_device(q, at, 2);
     } else {
         vio_shm_store16(q->device, VIRTQ_USED_FLAGS, 0);
@@ -259,7 +261,7 @@ static inline bool split_arm(struct vio_devq *q)
     }
     /* Pairs with the driver's barrier between idx and reading our wish (2.7.13.4.1). */
     vio_shm_full_barrier();
-    return split_pending(q);
+    return q->avail_seen != from || vio_shm_load16(q->driver, VIRTQ_AVAIL_IDX) != from;
 }
 
 static inline void split_disarm(struct vio_devq *q)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Purpose: a hostile neighbour: three devices on one switch, of which one takes no frames, collects none, breaks its rings in
- * a burst, floods with invented addresses, changes frames while they are forwarded, or comes and goes. What the two
+ * a burst, floods with invented addresses, changes frames while they are forwarded, comes and goes, or, where addresses
+ * are fixed to ports, says that it is another. What the two
  * others send each other arrives, all of it, in order and unchanged; it is never seen by the third; and of the third's
  * memory nothing is seen by them but the frames it sent. VIO_NEIGHBOUR_ROUNDS: how long each.
  */
@@ -52,6 +53,7 @@ struct run {
     struct node node[NODES];
     struct rng rng;
     unsigned variant;
+    bool fixed; /* each node's address is its port's */
     uint32_t sent, arrived; /* A's to B */
     unsigned others;        /* B got from the third */
     unsigned broken;        /* times that the third's device needed a reset */
@@ -83,7 +85,7 @@ static void node_open(struct run *r, struct vio_net_switch *sw, unsigned i)
     static const char *const names[NODES] = { "a", "b", "evil" };
     struct node *n = &r->node[i];
     struct vio_device_params device = { .name = names[i], .log = &n->rig.log };
-    struct vio_net_port_params port = { .name = names[i] };
+    struct vio_net_port_params port = { .name = names[i], .fixed_mac = r->fixed ? macs[i] : NULL };
     struct vio_net_params params = { .pairs = 1, .queue_size_max = SIZE, .mac_given = true, .device = &device };
     struct vio_device *dev;
 
@@ -192,6 +194,7 @@ static void check_frame(struct run *r, const uint8_t *frame, uint32_t len)
 
     CHECK(memmem(frame, len, secret, 7) == NULL);
     if (memcmp(frame + 6, macs[A], 6) != 0) {
+        CHECK(!r->fixed || memcmp(frame + 6, macs[EVIL], 6) == 0);
         r->others++;
         return;
     }
@@ -362,19 +365,70 @@ static void changes(struct run *r, unsigned round)
         pthread_join(thread, NULL);
 }
 
+/* ------------------------------------------------------------------ whose frames they say they are */
+
+static void say_as(struct run *r, const uint8_t *mac, unsigned nr)
+{
+    struct node *n = &r->node[EVIL];
+
+    while (nr-- > 0) {
+        unsigned slot, to = rng_below(&r->rng, 3);
+        uint8_t *frame = tx_slot(n, &slot);
+
+        if (frame == NULL)
+            break;
+        memset(frame - HDR, 0, HDR + 60);
+        memcpy(frame, to == EVIL ? (const uint8_t *)"\xff\xff\xff\xff\xff\xff" : macs[to], 6);
+        memcpy(frame + 6, mac, 6);
+        send(n, slot, 60);
+    }
+    (void)!vio_drvq_publish(n->rig.queue[TX].drv);
+    collect(r, EVIL);
+}
+
+static void pretends(struct run *r, unsigned round)
+{
+    (void)round;
+    for (unsigned i = 0; i < BUDGET; i++)
+        say_as(r, macs[rng_below(&r->rng, NODES)], 2);
+}
+
+static void *flip_sender(void *arg)
+{
+    struct run *r = arg;
+    struct rng rng = rng_of(7);
+
+    while (!atomic_load_explicit(&r->stop, memory_order_relaxed))
+        memcpy(r->node[EVIL].tx.host + rng_below(&rng, SIZE) * SLOT + HDR + 6, macs[rng_below(&rng, 8) ? EVIL : A], 6);
+    return NULL;
+}
+
+static void pretends_late(struct run *r, unsigned round)
+{
+    static pthread_t thread;
+
+    say_as(r, macs[EVIL], 2 * BUDGET);
+    if (round == 0)
+        CHECK(pthread_create(&thread, NULL, flip_sender, r) == 0);
+    if (round == ROUNDS)
+        pthread_join(thread, NULL);
+}
+
 /* ------------------------------------------------------------------ all of it */
 
 static const struct {
     const char *name;
     void (*act)(struct run *r, unsigned round);
-    bool threads, talks;
+    bool threads, talks, fixed;
 } acts[] = {
-    { "takes nothing", takes_nothing, false, false },
-    { "collects nothing", collects_nothing, false, false },
-    { "floods", floods, false, true },
-    { "breaks in a burst", breaks, false, true },
-    { "comes and goes", comes_and_goes, false, true },
-    { "changes frames on their way", changes, true, true },
+    { "takes nothing", takes_nothing, false, false, false },
+    { "collects nothing", collects_nothing, false, false, false },
+    { "floods", floods, false, true, false },
+    { "breaks in a burst", breaks, false, true, false },
+    { "comes and goes", comes_and_goes, false, true, false },
+    { "changes frames on their way", changes, true, true, false },
+    { "says that it is another", pretends, false, true, true },
+    { "says so once it was looked at", pretends_late, true, true, true },
 };
 
 static void run(struct run *r, unsigned which, unsigned variant, unsigned rounds)
@@ -384,6 +438,7 @@ static void run(struct run *r, unsigned which, unsigned variant, unsigned rounds
     memset(r, 0, sizeof(*r));
     r->rng = rng_of(which * 8 + variant + 1);
     r->variant = variant;
+    r->fixed = acts[which].fixed;
     CHECK(vio_net_switch_create(NULL, &sw) == 0);
     for (unsigned i = 0; i < NODES; i++)
         node_open(r, sw, i);

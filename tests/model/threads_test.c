@@ -21,6 +21,7 @@ struct pair {
     uint16_t size;
     bool packed, indirect, event_idx, in_order;
     unsigned buffers;
+    unsigned batch; /* 0: any number of buffers is served */
     struct guest *g;
     struct vio_features features;
     struct vio_drvq *drv;
@@ -206,6 +207,69 @@ static void drive(struct pair *p)
     free(d.answer);
 }
 
+/* ------------------------------------------------------------------ batches: fewer than `batch` are too few */
+
+static void *batch_device(void *arg)
+{
+    struct pair *p = arg;
+    struct vio_req *held[HELD];
+
+    for (unsigned done = 0; done < p->buffers;) {
+        unsigned got = vio_devq_take(p->dev, held, p->batch);
+
+        if (vio_devq_fault(p->dev) != VIO_FAULT_NONE)
+            FAIL("the device side says %s", vio_fault_name(vio_devq_fault(p->dev)));
+        if (got < p->batch) {
+            vio_devq_untake_too_few(p->dev, held, got);
+            if (!vio_devq_arm_kick(p->dev))
+                (void)wait_on(p, p->kick, "the device, which has too few buffers,");
+            continue;
+        }
+        for (unsigned i = 0; i < got; i++) {
+            serve(held[i]);
+            vio_devq_put(p->dev, held[i]);
+        }
+        done += got;
+        if (vio_devq_publish(p->dev))
+            notify(p->call);
+    }
+    return NULL;
+}
+
+static void batch_drive(struct pair *p)
+{
+    struct drv d = { .rng = rng_of(p->batch) };
+    struct vio_done done[HELD];
+
+    d.idle = calloc(p->size, sizeof(uint32_t));
+    d.answer = calloc(p->size, sizeof(uint32_t));
+    for (uint32_t i = 0; i < p->size; i++)
+        d.idle[d.nr_idle++] = i;
+    while (d.back < p->buffers) {
+        for (unsigned i = 0; i < p->batch; i++) {
+            CHECK(put_one(p, &d));
+            if (i + 1 < p->batch && rng_below(&d.rng, 3) == 0)
+                continue;
+            if (vio_drvq_publish(p->drv)) {
+                p->kicks++;
+                notify(p->kick);
+            }
+            for (unsigned spin = rng_below(&d.rng, 400); spin > 0; spin--)
+                __asm__ volatile("" ::: "memory");
+        }
+        while (d.back < d.put) {
+            unsigned n = vio_drvq_collect(p->drv, done, HELD);
+
+            for (unsigned i = 0; i < n; i++)
+                back(p, &d, &done[i]);
+            if (n == 0 && !vio_drvq_arm_call(p->drv))
+                (void)wait_on(p, p->call, "the driver");
+        }
+    }
+    free(d.idle);
+    free(d.answer);
+}
+
 /* ------------------------------------------------------------------ */
 
 static void run(struct pair *p)
@@ -243,8 +307,11 @@ static void run(struct pair *p)
     p->stop = eventfd(0, EFD_CLOEXEC);
     CHECK(p->kick >= 0 && p->call >= 0 && p->stop >= 0);
 
-    CHECK(pthread_create(&thread, NULL, device, p) == 0);
-    drive(p);
+    CHECK(pthread_create(&thread, NULL, p->batch > 0 ? batch_device : device, p) == 0);
+    if (p->batch > 0)
+        batch_drive(p);
+    else
+        drive(p);
     notify(p->stop);
     notify(p->kick); /* spurious */
     notify(p->stop);
@@ -280,6 +347,16 @@ int main(void)
                 calls += p.calls;
             }
             printf("ok - %s size %u, 8 variants: %u kicks, %u calls\n", form ? "packed" : "split", sizes[i], kicks, calls);
+        }
+        for (unsigned variant = 0; variant < 8; variant++) {
+            struct pair p = { .size = variant & 1 ? 64 : 7 + !form, .packed = form != 0, .indirect = true,
+                              .event_idx = (variant & 2) != 0, .in_order = (variant & 4) != 0 };
+
+            p.batch = variant & 1 ? 20 : 7;
+            p.buffers = p.batch * 1000;
+            test_context("threads: %s size %u in batches, variant %u", form ? "packed" : "split", p.size, variant);
+            run(&p);
+            printf("ok - %s size %u, batches of %u: %u kicks\n", form ? "packed" : "split", p.size, p.batch, p.kicks);
         }
     }
     return 0;

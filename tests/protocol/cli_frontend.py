@@ -18,7 +18,7 @@ SEND_RARP, NET_SET_MTU = 19, 20
 GET_PROTOCOL_FEATURES, SET_PROTOCOL_FEATURES, SET_VRING_ENABLE, GET_CONFIG = 15, 16, 18, 24
 F_VERSION_1, F_PROTOCOL_FEATURES = 1 << 32, 1 << 30
 PF_MQ, PF_RARP, PF_REPLY_ACK, PF_NET_MTU, PF_CONFIG = 1 << 0, 1 << 2, 1 << 3, 1 << 4, 1 << 9
-NET_F_MTU, NET_F_MAC, NET_F_STATUS = 1 << 3, 1 << 5, 1 << 16
+NET_F_MTU, NET_F_MAC, NET_F_STATUS, NET_F_MQ = 1 << 3, 1 << 5, 1 << 16, 1 << 22
 NET_HDR = 12
 BLK_IN, BLK_OUT = 0, 1
 GPA = 0x100000
@@ -166,19 +166,22 @@ class FrontEnd:
 
 
 class NetFrontEnd(FrontEnd):
-    """Queue 0 has `size` buffers for frames, queue 1 sends one frame at a time."""
+    """Of each pair, the first queue has `size` buffers for frames, and the second sends one frame at a time."""
     wanted = PF_MQ | PF_REPLY_ACK | PF_RARP | PF_NET_MTU
     features = NET_F_MAC | NET_F_STATUS | NET_F_MTU
     BUFFER = 2048
 
-    def __init__(self, where, config=False, **more):
+    def __init__(self, where, config=False, pairs=1, **more):
         if config:
             self.wanted |= PF_CONFIG
-        super().__init__(where, queues=2, **more)
-        self.seen = 0
-        for index in range(self.size):
-            self.give(index)
-        os.write(self.kick[0], struct.pack("<Q", 1))
+        if pairs > 1:
+            self.features |= NET_F_MQ
+        super().__init__(where, queues=2 * pairs, **more)
+        self.seen = [0] * pairs
+        for pair in range(pairs):
+            for index in range(self.size):
+                self.give(pair, index)
+            os.write(self.kick[2 * pair], struct.pack("<Q", 1))
 
     def buffer(self, q, index):
         return 0x40000 + q * 0x20000 + index * self.BUFFER
@@ -189,34 +192,50 @@ class NetFrontEnd(FrontEnd):
         self.avail[q] = (self.avail[q] + 1) & 0xffff
         self.word(avail + 2)[0] = self.avail[q]
 
-    def give(self, index):
-        desc, _, _ = self.areas(0)
-        struct.pack_into("<QIHH", self.memory, desc + 16 * index, GPA + self.buffer(0, index), self.BUFFER, 2, 0)
-        self.make_available(0, index)
+    def give(self, pair, index):
+        q = 2 * pair
+        desc, _, _ = self.areas(q)
+        struct.pack_into("<QIHH", self.memory, desc + 16 * index, GPA + self.buffer(q, index), self.BUFFER, 2, 0)
+        self.make_available(q, index)
 
-    def transmit(self, frame):
+    def transmit(self, frame, pair=0):
         """Sends one frame, and waits until its buffer is used."""
-        desc, _, _ = self.areas(1)
-        at = self.buffer(1, 0)
+        q = 2 * pair + 1
+        desc, _, _ = self.areas(q)
+        at = self.buffer(q, 0)
         self.memory[at:at + NET_HDR + len(frame)] = bytes(NET_HDR) + frame
         struct.pack_into("<QIHH", self.memory, desc, GPA + at, NET_HDR + len(frame), 0, 0)
-        self.make_available(1, 0)
-        os.write(self.kick[1], struct.pack("<Q", 1))
-        self.wait_used(1)
+        self.make_available(q, 0)
+        os.write(self.kick[q], struct.pack("<Q", 1))
+        self.wait_used(q)
 
-    def receive_frame(self, seconds=10):
+    def transmit_many(self, nr, length):
+        """Frames of `length` zeroes, made available at once; does not wait."""
+        desc, _, _ = self.areas(1)
+        for index in range(nr):
+            struct.pack_into("<QIHH", self.memory, desc + 16 * index, GPA + self.buffer(1, 0), NET_HDR + length, 0, 0)
+        self.memory[self.buffer(1, 0):self.buffer(1, 0) + NET_HDR + length] = bytes(NET_HDR + length)
+        for index in range(nr):
+            self.make_available(1, index)
+        os.write(self.kick[1], struct.pack("<Q", 1))
+
+    def used(self, q):
+        return self.word(self.areas(q)[2] + 2)[0]
+
+    def receive_frame(self, seconds=10, pair=0):
         """The next frame; None: none came."""
-        _, _, used = self.areas(0)
-        while self.word(used + 2)[0] == self.seen & 0xffff:
-            if not select.select([self.call[0]], [], [], seconds)[0]:
+        q = 2 * pair
+        _, _, used = self.areas(q)
+        while self.word(used + 2)[0] == self.seen[pair] & 0xffff:
+            if not select.select([self.call[q]], [], [], seconds)[0]:
                 return None
-            os.read(self.call[0], 8)
-        index, length = struct.unpack_from("<II", self.memory, used + 4 + self.seen % self.size * 8)
-        at = self.buffer(0, index)
+            os.read(self.call[q], 8)
+        index, length = struct.unpack_from("<II", self.memory, used + 4 + self.seen[pair] % self.size * 8)
+        at = self.buffer(q, index)
         frame = bytes(self.memory[at + NET_HDR:at + length])
-        self.seen += 1
-        self.give(index)
-        os.write(self.kick[0], struct.pack("<Q", 1))
+        self.seen[pair] += 1
+        self.give(pair, index)
+        os.write(self.kick[q], struct.pack("<Q", 1))
         return frame
 
     def mac(self):

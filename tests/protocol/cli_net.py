@@ -4,6 +4,7 @@
 backends that need no rights, captures, links, and the end of a device that shares a switch."""
 import json
 import os
+import resource
 import socket
 import struct
 import threading
@@ -51,6 +52,8 @@ def test_keys(folder):
             ("net,null,forward=tcp:1:2", ["forward= is for user only", "null here"]),
             ("net,tap=x,vlan=2", ["vlan= is for switch only"]),
             ("net,listen", ["listen= is for stream only"]),
+            ("net,null,fixed-mac,mac=52:54:00:00:00:01", ["fixed-mac= is for switch only"]),
+            ("net,switch=a,fixed-mac", ["fixed-mac", "mac=", "config=on"]),
             ("net,switch=a,uplink=tap:x,forward=tcp:1:2", ["forward= is for user only"]),
             ("net,uplink=user", ["uplink= is for switch only"]),
             ("net,switch=a,uplink=dgram:x", ["tap:NAME, user or stream:PATH"]),
@@ -60,7 +63,16 @@ def test_keys(folder):
             ("net,tap=" + "x" * 16, ["16 bytes, and at most 15"]),
             ("net,switch=a,vlan=4095", ["1..4094"]),
             ("net,generate=59", ["60..65535"]),
-            ("net,threads=2", ["threads=2", "one thread"]),
+            ("net,threads=2", ["threads=2", "user", "one thread"]),
+            ("net,switch=a,threads=2", ["threads=2", "switch", "one thread"]),
+            ("net,tap=t,queues=2,threads=4", ["threads=4", "queues="]),
+            ("net,tapfd=5,threads=2", ["threads=2", "tapfd=N+N"]),
+            ("net,tapfd=5+5", ["tapfd=5+5", "joined by +"]),
+            ("net,tapfd=2", ["tapfd=2", "from 3"]),
+            ("net,tap=t,queues=65", ["1..64"]),
+            ("net,null,queues=2", ["queues= is for tap only"]),
+            ("net,tap=t,queues=4,pairs=2", ["pairs=2", "4"]),
+            ("net,switch=a,uplink=tap:t,queues=2", ["queues=", "uplink"]),
             ("net,mac=525400000001", ["52:54:00:12:34:56"]),
             ("net,mac=01:00:00:00:00:01", ["address of a station"]),
             ("net,mac=00:00:00:00:00:00", ["address of a station"]),
@@ -81,7 +93,7 @@ def test_keys(folder):
 
 def test_help(folder):
     keys = {k["name"]: k for k in json.loads(vio("serve", "help", "net", "--json")[1])["keys"]}
-    for key in ("user", "tap", "bridge", "address", "tapfd", "switch", "isolated", "vlan", "uplink", "stream", "listen",
+    for key in ("user", "tap", "bridge", "address", "tapfd", "switch", "isolated", "fixed-mac", "vlan", "uplink", "stream", "listen",
                 "dgram", "null", "copy", "generate", "echo", "forward", "capture", "mac", "pairs", "queue-size", "mtu",
                 "speed", "link", "mrg", "csum", "gso", "rss", "packed", "poll", "vhost-user"):
         check(key in keys and keys[key]["help"], "no key " + key)
@@ -148,6 +160,36 @@ def test_echo(folder):
     serve.stop()
 
 
+def test_threads(folder):
+    """Two pairs, a thread each: what one sends comes back to it, RSS is not offered, captures and counters are of both."""
+    path, file = "%s/s" % folder, "%s/f.pcapng" % folder
+    serve = Serve(folder, "--control=%s/c" % folder, "net,echo,threads=2,vhost-user=" + path)
+    front = NetFrontEnd(path, pairs=2)
+    check(not front.offered >> RSS & 1 and front.offered >> HASH_REPORT & 1, "RSS or HASH_REPORT: 0x%x" % front.offered)
+    check(front.offered >> MQ & 1, "MQ is not offered")
+    equal(serve.workers(), 2, "workers of two pairs")
+    ctl(folder, "capture", "net0", file)
+    for n in range(40):
+        for pair in 0, 1:
+            front.transmit(frame(A, B, b"frame %d of %d" % (n, pair)), pair)
+        for pair in 1, 0:
+            equal(front.receive_frame(pair=pair), frame(B, A, b"frame %d of %d" % (n, pair)))
+    ctl(folder, "capture", "net0", "off")
+    with open(file, "rb") as captured:
+        equal(captured.read().count(b"frame 39 of "), 4, "a frame out and in, of each pair, in the capture")
+    got = counters(folder, "net0")
+    equal((got["net"]["tx_packets"], got["net"]["tx_bytes"], got["net"]["rx_packets"]), (80, 4800, 80))
+    equal(got["backend"]["captured"], 160)
+    equal([q["buffers"] for q in got["queues"] if q["queue"] < 4], [40] * 4)
+    front.close()
+    # Fewer pairs than threads: the other thread is not made.
+    front = NetFrontEnd(path)
+    front.transmit(frame(A, B, b"alone"))
+    equal(front.receive_frame(), frame(B, A, b"alone"))
+    front.close()
+    serve.stop()
+
+
 def arp(mac, ip, other):
     """Who has `other`? Asked by a station with an address."""
     return frame(EVERYBODY, mac, struct.pack(">HHBBH", 1, 0x0800, 6, 4, 1) + mac + socket.inet_aton(ip) + bytes(6) +
@@ -202,6 +244,56 @@ def test_switch(folder):
     for front in fronts:
         front.close()
     serve.stop()
+
+
+def test_fixed_mac(folder):
+    """Two ports with an address of their own, one without: the third cannot be the first."""
+    specs = ["net,switch=a,fixed-mac,mac=02:00:00:00:00:0a,vhost-user=%s/0" % folder,
+             "net,switch=a,fixed-mac,config,vhost-user=%s/1" % folder, "net,switch=a,vhost-user=%s/2" % folder]
+    status, _, err = vio("serve", specs[0], specs[0].replace("/0", "/1"))
+    equal(status, 1, "the same address twice: " + err)
+    contains(err, "net1", "another device of switch a has the same mac=")
+    serve = Serve(folder, "--control=%s/c" % folder, *specs)
+    fronts = [NetFrontEnd("%s/%d" % (folder, n), config=n == 1) for n in range(3)]
+    first, made = bytes.fromhex("02000000000a"), fronts[1].mac()
+    for mac in (first, made, B):
+        fronts[2].transmit(frame(EVERYBODY, mac, b"spoofed" if mac != B else b"honest"))
+    for n in range(2):
+        equal(fronts[n].receive_frame(), frame(EVERYBODY, B, b"honest"), "the only frame of the third")
+    fronts[0].transmit(frame(EVERYBODY, B, b"spoofed"))
+    fronts[1].transmit(frame(B, made, b"honest"))
+    equal(fronts[2].receive_frame(), frame(B, made, b"honest"))
+    equal([counters(folder, "net%d" % n)["backend"]["dropped_spoofed"] for n in range(3)], [1, 0, 2], "dropped_spoofed")
+    for front in fronts:
+        front.close()
+    serve.stop()
+
+
+def test_peer_that_reads_late(folder):
+    """A guest fills a stream socket while its receive queue sleeps, and is woken when the peer reads."""
+    peer = socket.socket(socket.AF_UNIX)
+    peer.bind(folder + "/peer")
+    peer.listen(1)
+    length = 20000
+    for poll in ("off", "auto"):
+        serve = Serve(folder, "net,stream=%s/peer,poll=%s,vhost-user=%s/s" % (folder, poll, folder))
+        front = NetFrontEnd(folder + "/s")
+        stream, _ = peer.accept()
+        front.transmit(frame(EVERYBODY, A, b"hello"))
+        time.sleep(0.3)
+        front.transmit_many(front.size, length)
+        time.sleep(0.3)
+        check(front.used(1) <= front.size, "the socket took all of it: the test needs more")
+        stream.settimeout(10)
+        want = 64 + front.size * (4 + length)
+        while want > 0:
+            got = len(stream.recv(min(want, 65536)))
+            check(got > 0, "the stream ends")
+            want -= got
+        front.wait_used(1)
+        stream.close()
+        front.close()
+        serve.stop()
 
 
 def test_shared_workers(folder):
@@ -325,6 +417,27 @@ def test_capture(folder):
     status, _, err = vio("ctl", folder + "/c", "capture", "net0", "/nowhere/x")
     equal(status, 1)
     contains(err, "net0", "/nowhere/x")
+    front.close()
+    serve.stop()
+
+
+def test_capture_at_a_limit(folder):
+    """The files of the process have a limit (RLIMIT_FSIZE): what a guest sends ends the capture, and not vio (SIGXFSZ)."""
+    limit = 16384
+    serve = Serve(folder, "--control=%s/c" % folder, "net,echo,capture=%s/c.pcapng,vhost-user=%s/s" % (folder, folder),
+                  preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    front = NetFrontEnd(folder + "/s")
+    for _ in range(limit // 60):
+        front.transmit(frame(A, B, b"again"))
+        equal(front.receive_frame(), frame(B, A, b"again"))
+    contains(serve.log(), "the capture into", "File too large")
+    check(os.path.getsize(folder + "/c.pcapng") <= limit, "the capture is larger than a file may be")
+    resource.prlimit(serve.pid, resource.RLIMIT_FSIZE, (64, limit))
+    status, _, err = vio("ctl", folder + "/c", "capture", "net0", folder + "/d.pcapng")
+    equal(status, 1)
+    contains(err, "cannot be written", "File too large")
+    front.transmit(frame(A, B, b"again"))
+    equal(front.receive_frame(), frame(B, A, b"again"))
     front.close()
     serve.stop()
 

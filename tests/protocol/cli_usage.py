@@ -180,8 +180,19 @@ def test_version_json(folder):
     contains(vio("version")[1], "vio " + version["version"])
     equal(version["devices"], ["blk", "net"])
     equal(version["rings"], ["split", "packed"])
-    for key in ("transports", "liburing", "libnbd", "compiler", "sanitizer"):
+    for key in ("transports", "liburing", "libnbd", "libslirp", "jansson", "compiler", "sanitizer"):
         check(version[key], "no " + key)
+    for key in ("liburing", "libnbd", "libslirp", "jansson"):
+        contains(vio("version")[1], "%s %s\n" % (key, version[key]))
+    # What cannot be opened is said, and stops nothing.
+    for key in ("libnbd", "libslirp"):
+        if version[key] == "built without":
+            continue
+        open("%s/%s.so.0" % (folder, key), "w").close()
+        there = json.loads(subprocess.run([VIO, "version", "--json"], env=dict(os.environ, LD_LIBRARY_PATH=folder),
+                                          stdout=subprocess.PIPE, check=True).stdout)
+        equal(there[key], "not installed", key)
+        os.unlink("%s/%s.so.0" % (folder, key))
 
 
 def test_xml(folder):

@@ -105,6 +105,34 @@ def test_regions_that_cannot_be():
     ping(ring, range(4))
 
 
+def test_regions_said_again():
+    """As QEMU 7.2 does with a network card of several pairs: each change comes once a pair."""
+    s = Server()
+    f, m, ring = ready(s)
+    other = Memory(gpa=1 << 32, uva=0x6f0000000000)
+    larger = Memory(gpa=1 << 32, uva=0x6f0000000000, size=2 * other.size)
+    f.alive()
+    fds, maps = s.fds(), s.maps()
+    f.add(other)
+    once = s.maps()
+    for _ in range(3):
+        f.add(other)
+    check(s.sanitized() or s.maps() == once, "%d mappings instead of %d", s.maps(), once)
+    f.fail(ADD_MEM_REG, bytes(8) + larger.region(), [larger.fd])
+    f.fail(ADD_MEM_REG, bytes(8) + other.region(), [larger.fd]) # the same place, and another file
+    for _ in range(4):
+        f.remove(other)
+        f.add(larger) # what comes instead may overlap what goes
+    f.fail(REM_MEM_REG, bytes(8) + other.region())
+    for _ in range(4):
+        f.remove(larger)
+    f.fail(REM_MEM_REG, bytes(8) + larger.region())
+    f.alive()
+    same(s.fds(), fds, "open descriptors")
+    check(s.sanitized() or s.maps() == maps, "%d mappings instead of %d", s.maps(), maps)
+    ping(ring, range(4))
+
+
 def test_a_table_that_cannot_be():
     s = Server()
     f = Frontend(s).negotiate(protocol=bits(REPLY_ACK))

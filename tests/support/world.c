@@ -411,6 +411,7 @@ void world_start_dev(struct world *w, const struct vio_queue_state *state, bool 
     if (fault != VIO_FAULT_NONE)
         FAIL("the queue does not start: %s", vio_fault_name(fault));
     w->device_side.wish = WISH_ANY;
+    w->too_few = 0;
     w->device_side.armed = true;
     w->device_side.asleep = false;
 }
@@ -516,7 +517,7 @@ static void world_free(struct world *w)
 
 static void step(struct world *w)
 {
-    bool device_can = !w->device_side.asleep || w->nr_held > 0 || w->unpublished;
+    bool device_can = !w->device_side.asleep || w->nr_held > 0 || w->unpublished || w->too_few > 0;
     bool driver_can = !w->driver_side.asleep;
     bool device;
 

@@ -83,6 +83,7 @@ struct world {
     uint32_t *idle, nr_idle; /* those not in use */
     uint32_t *fifo, fifo_head, fifo_nr, fifo_room; /* available, in order */
     uint32_t *held, nr_held; /* taken, not put */
+    uint32_t too_few;        /* of the fifo, what the device has seen and waits for more of */
     struct world_buf *oldest, *newest; /* taken, not yet visible */
     uint32_t *fresh, nr_fresh;
     uint64_t seq;

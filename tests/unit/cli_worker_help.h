@@ -48,6 +48,7 @@ struct fake_queue {
 struct vio_device {
     struct fake_queue queue[QUEUES];
     int enter_fails;
+    unsigned lanes; /* 0: any queue may be anybody's; else queue i is in lane i mod lanes */
     atomic_uint lines;
     struct vio_log log;
 };
@@ -197,6 +198,11 @@ void vio_device_queue_kick_drain(struct vio_device *dev, uint16_t queue)
 int vio_device_queue_backend_fd(struct vio_device *dev, uint16_t queue)
 {
     return dev->queue[queue].backend_fd;
+}
+
+int vio_device_queue_lane(const struct vio_device *dev, uint16_t queue)
+{
+    return dev->lanes > 0 ? (int)(queue % dev->lanes) : -1;
 }
 
 bool vio_device_queue_enabled(const struct vio_device *dev, uint16_t queue)

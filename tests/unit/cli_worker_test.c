@@ -443,6 +443,27 @@ static struct vio_device *another_device(void)
     return dev;
 }
 
+/* Queues of one lane have one thread, in whatever order they come; other lanes have others. */
+static void test_lanes(void **state)
+{
+    const uint16_t order[QUEUES] = { 2, 0, 3, 1 };
+    struct frame f;
+
+    (void)state;
+    for (unsigned threads = 1; threads <= 3; threads++) {
+        frame_init(&f, 0, threads, WORKER_POLL_OFF);
+        f.dev.lanes = 2;
+        for (unsigned i = 0; i < QUEUES; i++)
+            attach(&f, order[i]);
+        assert_true(pthread_equal(f.dev.queue[0].owner, f.dev.queue[2].owner));
+        assert_true(pthread_equal(f.dev.queue[1].owner, f.dev.queue[3].owner));
+        assert_int_equal(pthread_equal(f.dev.queue[0].owner, f.dev.queue[1].owner) != 0, threads == 1);
+        for (uint16_t i = 0; i < QUEUES; i++)
+            detach(&f, i);
+        frame_end(&f);
+    }
+}
+
 /* Groups of one name have one and the same thread, others do not; it goes with the last of them. */
 static void test_groups_of_one_name(void **state)
 {
@@ -537,6 +558,7 @@ int main(void)
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_groups_of_one_name),
         cmocka_unit_test(test_comes_and_goes),
+        cmocka_unit_test(test_lanes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -118,7 +118,7 @@ static void transmit(uint16_t queue, unsigned n)
 /* Frames to all, so that no filter holds them back; the flow chooses no queue but the first. */
 static void receive(unsigned n)
 {
-    struct vio_net_sink *sink = &bench.fake.net->sink;
+    struct vio_net_sink *sink = &bench.fake.net->lane[0].sink;
     uint32_t bytes = bench.fake.net->hdr_bytes + FRAME;
     struct rig_at at = rig_alloc(&bench.rig, bytes);
     struct vio_buf buf = { at.gpa, bytes };
@@ -159,7 +159,7 @@ static unsigned told(uint16_t queue)
 
 static unsigned waiting(void)
 {
-    return bench.fake.net->waiting.nr_due;
+    return bench.fake.net->lane[0].waiting.nr_due;
 }
 
 static bool readable(int fd, int ms)
@@ -326,14 +326,14 @@ static void the_timer(void **state)
     assert_int_equal(set_all(VIRTIO_NET_CTRL_NOTF_COAL_TX_SET, 5, 2000), VIRTIO_NET_OK);
     for (uint16_t i = 0; i < 5; i++)
         assert_false(vio_device_queue_arm(dev, i));
-    assert_int_equal(bench.fake.net->waiting.timer_at, 0); /* idle: none */
+    assert_int_equal(bench.fake.net->lane[0].waiting.timer_at, 0); /* idle: none */
     assert_false(readable(fd, 0));
 
     vio_device_queue_disarm(dev, TX2);
     transmit(TX2, 1);
-    assert_int_equal(bench.fake.net->waiting.timer_at, 0); /* awake: it looks at the clock itself */
+    assert_int_equal(bench.fake.net->lane[0].waiting.timer_at, 0); /* awake: it looks at the clock itself */
     assert_false(vio_device_queue_arm(dev, TX2));
-    assert_int_equal(bench.fake.net->waiting.timer_at, now + 2000 * USEC);
+    assert_int_equal(bench.fake.net->lane[0].waiting.timer_at, now + 2000 * USEC);
     assert_true(readable(fd, 5000));
     now += 2000 * USEC;
     vio_device_queue_disarm(dev, TX); /* whose descriptor it is */
@@ -341,7 +341,7 @@ static void the_timer(void **state)
     assert_int_equal(told(TX2), 1);
     assert_false(readable(fd, 0));
     assert_false(vio_device_queue_arm(dev, TX));
-    assert_int_equal(bench.fake.net->waiting.timer_at, 0);
+    assert_int_equal(bench.fake.net->lane[0].waiting.timer_at, 0);
 }
 
 static void who_is_late_does_not_sleep(void **state)
@@ -361,7 +361,7 @@ static void who_is_late_does_not_sleep(void **state)
 /* Several deadlines, and one timer: the nearest of those that sleep, and then the next. */
 static void one_timer_for_all(void **state)
 {
-    const struct net_waiting *w = &bench.fake.net->waiting;
+    const struct net_waiting *w = &bench.fake.net->lane[0].waiting;
     struct vio_device *dev = bench.fake.dev;
 
     (void)state;
@@ -583,8 +583,8 @@ static void saved_and_loaded(void **state)
     assert_int_equal(vio_device_save(bench.fake.dev, &bytes, &size), 0);
     nbench_init(&to, 2, false, false);
     assert_int_equal(vio_device_load(to.fake.dev, bytes, size), 0);
-    assert_int_equal(to.fake.net->waiting.tx.max_packets, 5);
-    assert_int_equal(to.fake.net->waiting.rx.max_usecs, 400);
+    assert_int_equal(to.fake.net->coal_tx.max_packets, 5);
+    assert_int_equal(to.fake.net->coal_rx.max_usecs, 400);
     assert_int_equal(to.fake.net->queue[TX].coal.max_usecs, 100);
     assert_int_equal(to.fake.net->queue[TX2].coal.max_usecs, 200);
     assert_int_equal(to.fake.net->queue[TX2].coal.max_packets, 6);

@@ -448,6 +448,15 @@ static void post(struct bench *b, uint16_t queue, unsigned n, uint32_t bytes, st
     (void)!vio_drvq_publish(b->rig.queue[queue].drv);
 }
 
+/* One of one piece; whether the device wants to be told. */
+static bool put_buffer(struct bench *b, uint16_t queue, uint32_t bytes)
+{
+    struct vio_buf buf = { rig_alloc(&b->rig, bytes).gpa, bytes };
+
+    assert_int_equal(vio_drvq_put(b->rig.queue[queue].drv, &buf, 0, 1, 1), 0);
+    return vio_drvq_publish(b->rig.queue[queue].drv);
+}
+
 static void received_as_sent(void **state)
 {
     uint8_t *bytes = malloc(70000), *got = malloc(70000);
@@ -538,6 +547,82 @@ static void without_buffers_packets_wait(void **state)
     assert_int_equal(b.fake.fed, 2);
     assert_int_equal(collect(&b, RX), 2);
     bench_close(&b);
+}
+
+/* Some buffers, but too few: no reason to stay awake, and the driver's kick for the next one is. */
+static void with_too_few_buffers_packets_wait_asleep(void **state)
+{
+    uint8_t bytes[4000];
+    struct frame feed[1] = { { .len = sizeof(bytes), .bytes = bytes } };
+    uint64_t memory;
+    struct bench b;
+
+    (void)state;
+    fill_frame(bytes, sizeof(bytes), 1);
+    for (unsigned variant = 0; variant < 4; variant++) {
+        bench_open(&b, 0, 0, 1);
+        if (variant & 1)
+            vio_features_set(&b.features, VIRTIO_F_RING_PACKED);
+        if (!(variant & 2))
+            vio_features_clear(&b.features, VIRTIO_F_EVENT_IDX);
+        bench_start(&b);
+        b.fake.feed = feed;
+        b.fake.nr_feed = 1;
+        memory = b.rig.next;
+        for (unsigned lap = 0; lap < 200; lap++) {
+            b.rig.next = memory; /* the same again */
+            (void)put_buffer(&b, RX, BUFFER);
+            (void)vio_device_queue_service(b.dev, RX, 64);
+            assert_false(vio_device_queue_arm(b.dev, RX));
+            assert_false(b.fake.armed_receive);
+            assert_true(put_buffer(&b, RX, BUFFER)); /* it kicks */
+            vio_device_queue_disarm(b.dev, RX);
+            (void)vio_device_queue_service(b.dev, RX, 64);
+            assert_false(vio_device_queue_arm(b.dev, RX)); /* still too few */
+            assert_int_equal(b.fake.fed, 0);
+            assert_true(put_buffer(&b, RX, BUFFER));
+            vio_device_queue_disarm(b.dev, RX);
+            (void)vio_device_queue_service(b.dev, RX, 64);
+            assert_int_equal(b.fake.fed, 1);
+            assert_int_equal(collect(&b, RX), 3);
+            b.fake.fed = 0;
+        }
+        assert_int_equal(counters(&b).rx_packets, 200);
+        bench_close(&b);
+    }
+}
+
+/* All that the driver can ever make available is too little: to wait would be for ever. */
+static void what_no_ring_holds_is_dropped(void **state)
+{
+    uint8_t *bytes = malloc(60000);
+    struct frame feed[2] = { { .len = 60000, .bytes = bytes }, { .len = 100, .bytes = bytes } };
+
+    (void)state;
+    fill_frame(bytes, 60000, 1);
+    for (unsigned packed = 0; packed < 2; packed++) {
+        struct bench b;
+
+        bench_open(&b, 0, 0, 1);
+        if (packed)
+            vio_features_set(&b.features, VIRTIO_F_RING_PACKED);
+        rig_start(&b.rig, b.features, 16);
+        b.hdr = VIRTIO_NET_HDR_BYTES;
+        b.fake.feed = feed;
+        b.fake.nr_feed = 2;
+        for (unsigned i = 0; i < 15; i++)
+            (void)put_buffer(&b, RX, BUFFER);
+        (void)vio_device_queue_service(b.dev, RX, 64);
+        assert_int_equal(b.fake.fed, 0); /* a sixteenth might be of any size */
+        (void)put_buffer(&b, RX, BUFFER);
+        (void)vio_device_queue_service(b.dev, RX, 64);
+        assert_int_equal(b.fake.fed, 2);
+        assert_int_equal(collect(&b, RX), 1);
+        assert_int_equal(counters(&b).rx_bad, 1);
+        assert_true(rig_said(&b.rig, "virtio 1.4, 5.1.9.3.1"));
+        bench_close(&b);
+    }
+    free(bytes);
 }
 
 static void what_the_driver_cannot_is_finished(void **state)
@@ -698,6 +783,8 @@ int main(void)
         cmocka_unit_test(a_full_backend_is_waited_for),
         cmocka_unit_test(received_as_sent),
         cmocka_unit_test(without_buffers_packets_wait),
+        cmocka_unit_test(with_too_few_buffers_packets_wait_asleep),
+        cmocka_unit_test(what_no_ring_holds_is_dropped),
         cmocka_unit_test(what_the_driver_cannot_is_finished),
         cmocka_unit_test(flows_are_spread),
         cmocka_unit_test(link_mtu_and_announcements),

@@ -393,6 +393,50 @@ static void untaken_is_available_again(void **state)
     }
 }
 
+/* What is too few is no reason to stay awake, and the driver is to tell of the next one; taken, it is as before. */
+static void too_few_are_waited_for_more(void **state)
+{
+    static const uint64_t bits[] = { 0, EVENT_IDX, PACKED, PACKED | EVENT_IDX };
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(bits) / sizeof(bits[0]); i++) {
+        uint16_t size = bits[i] & PACKED ? 7 : 8;
+        struct raw r;
+
+        raw_open(&r, size, bits[i], false);
+        raw_start(&r);
+        for (unsigned lap = 0; lap < 20; lap++) {
+            struct vio_req *reqs[8] = { 0 };
+
+            raw_good(&r, 0);
+            raw_good(&r, 2);
+            assert_true(vio_devq_arm_kick(r.q));
+            assert_int_equal(vio_devq_take(r.q, reqs, 8), 2);
+            vio_devq_untake_too_few(r.q, reqs, 2);
+            assert_int_equal(vio_devq_in_flight(r.q), 0);
+            assert_false(vio_devq_arm_kick(r.q));
+            assert_true(vio_devq_pending(r.q));
+            if (bits[i] == EVENT_IDX)
+                assert_int_equal(*(uint16_t *)((uint8_t *)r.g->device_host + 4 + 8 * size), 3 * lap + 2);
+            if (bits[i] == (PACKED | EVENT_IDX))
+                assert_int_equal(*(uint16_t *)r.g->device_host, /* two descriptors each */
+                                 (6 * lap + 4) % size | ((6 * lap + 4) / size % 2 == 0 ? 0x8000 : 0));
+            raw_good(&r, 4);
+            assert_true(vio_devq_arm_kick(r.q)); /* the third */
+            assert_int_equal(vio_devq_take(r.q, reqs, 8), 3);
+            vio_devq_untake(r.q, reqs, 3);
+            assert_true(vio_devq_arm_kick(r.q)); /* not too few any more */
+            assert_int_equal(vio_devq_take(r.q, reqs, 8), 3);
+            for (unsigned k = 0; k < 3; k++)
+                vio_devq_put(r.q, reqs[k]);
+            (void)!vio_devq_publish(r.q);
+            assert_false(vio_devq_arm_kick(r.q));
+            assert_int_equal(vio_devq_fault(r.q), VIO_FAULT_NONE);
+        }
+        raw_close(&r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -400,7 +444,7 @@ int main(void)
         cmocka_unit_test(refused_split),  cmocka_unit_test(refused_packed), cmocka_unit_test(resumes_at_used),
         cmocka_unit_test(split_bytes),    cmocka_unit_test(packed_bytes),   cmocka_unit_test(device_bytes),
         cmocka_unit_test(driver_refused), cmocka_unit_test(notification_data),
-        cmocka_unit_test(untaken_is_available_again),
+        cmocka_unit_test(untaken_is_available_again), cmocka_unit_test(too_few_are_waited_for_more),
         cmocka_unit_test(packed_goes_on_without_a_position),
         cmocka_unit_test(packed_that_does_not_tell_begins_anew),
     };

@@ -23,6 +23,7 @@ void vu_memory_end(struct vu_session *s)
     vio_memory_clear(memory);
     vio_device_memory_end(s->dev);
     s->nr_region = 0;
+    memset(s->removed, 0, sizeof(s->removed));
 }
 
 /* ------------------------------------------------------------------ private memory */
@@ -224,17 +225,57 @@ int vu_get_max_mem_slots(struct vu_session *s, struct vu_msg *m)
     return VU_LATER;
 }
 
+/* QEMU (7.2 at least) has a list of its own for each pair of a network card, and says every change once a list. */
+static bool added_before(struct vu_session *s, const struct vhost_user_region *region, int fd)
+{
+    struct vio_memory_region at = region_of(region);
+    struct stat st;
+
+    for (unsigned i = 0; i < s->nr_region; i++) {
+        struct vu_region *r = &s->region[i];
+
+        if (!same_place(&r->at, &at) || r->offset != region->mmap_offset || fstat(fd, &st) != 0 ||
+            st.st_dev != r->file.dev || st.st_ino != r->file.ino)
+            continue;
+        r->again++;
+        return true;
+    }
+    return false;
+}
+
 int vu_add_mem_reg(struct vu_session *s, struct vu_msg *m)
 {
     const struct vhost_user_mem_reg *reg = (const void *)m->payload;
     int err;
 
+    if (added_before(s, &reg->region, m->fd[0]))
+        return 0;
     vio_device_memory_begin(s->dev, false);
     err = add(s, &reg->region, m->fd[0]);
     vio_device_memory_end(s->dev);
     if (err == 0)
         vu_vring_start_lost(s);
     return err;
+}
+
+/*
+ * The first removal counts, for what comes instead may overlap it; those of the other lists that had it are awaited.
+ */
+static void mind_gone(struct vu_session *s, const struct vu_region *r)
+{
+    if (r->again > 0)
+        s->removed[s->nr_removed++ % VU_GONE] = (struct vu_gone_region){ .at = r->at, .again = r->again };
+}
+
+static bool removed_before(struct vu_session *s, const struct vio_memory_region *at)
+{
+    for (unsigned i = 0; i < VU_GONE; i++) {
+        if (s->removed[i].again == 0 || !same_place(&s->removed[i].at, at))
+            continue;
+        s->removed[i].again--;
+        return true;
+    }
+    return false;
 }
 
 int vu_rem_mem_reg(struct vu_session *s, struct vu_msg *m)
@@ -246,10 +287,13 @@ int vu_rem_mem_reg(struct vu_session *s, struct vu_msg *m)
 
     while (i < s->nr_region && !same_place(&s->region[i].at, &at))
         i++;
+    if (i == s->nr_region && removed_before(s, &at))
+        return 0;
     if (i == s->nr_region)
         return vu_refuse(s, -ENOENT, "there is no region of guest address 0x%" PRIx64 ", user address 0x%" PRIx64 " and %"
                          PRIu64 " bytes", at.gpa, at.uva, at.size);
     vu_vring_lose(s, at.uva, at.size);
+    mind_gone(s, &s->region[i]);
     vio_device_memory_begin(s->dev, true);
     err = drop(s, i);
     vio_device_memory_end(s->dev);

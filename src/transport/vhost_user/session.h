@@ -21,6 +21,7 @@
 
 enum {
     VU_SLOTS = 1024,              /* GET_MAX_MEM_SLOTS: what vio_memory holds */
+    VU_GONE = 16,                 /* regions of which a second removal is awaited */
     VU_MESSAGES_A_TURN = 32,      /* then other sockets have their turn */
     VU_STUCK_MS = 10000,          /* half a message, or a reply that is not read, for so long: the session ends */
     VU_STATE_MS = 60000,          /* CHECK_DEVICE_STATE waits so long for the end of the state */
@@ -63,6 +64,13 @@ struct vu_region {
     struct vio_memory_region at;
     uint64_t offset;
     struct vu_file file;
+    unsigned again; /* how often ADD_MEM_REG came for it once it was there */
+};
+
+/* A region that was removed, and that others may remove again: as often as they had added it. */
+struct vu_gone_region {
+    struct vio_memory_region at;
+    unsigned again;
 };
 
 struct vu_inflight_region {
@@ -108,6 +116,8 @@ struct vu_session {
 
     unsigned nr_region;
     struct vu_region region[VU_SLOTS];
+    struct vu_gone_region removed[VU_GONE]; /* the last ones, around the end */
+    unsigned nr_removed;
     struct vu_file shared_seen; /* the last file that was found to be shared */
 
     int back_fd;               /* the back-end channel; -1: none */

@@ -289,6 +289,76 @@ static void echo_says_when_there_is_work(void **state)
     stop(b, f);
 }
 
+/* ------------------------------------------------------------------ lanes */
+
+static struct vio_net_backend *lane_of(struct vio_net_backend *first, struct fake_sink *f)
+{
+    struct vio_net_backend *b = NULL;
+
+    assert_int_equal(first->ops->open_lane(first, &b, why, sizeof why), 0);
+    assert_ptr_equal(b->ops, first->ops);
+    assert_int_equal(b->ops->start(b, &f->sink), 0);
+    return b;
+}
+
+static void generated_lanes_are_flows(void **state)
+{
+    struct fake_sink *f = fake_sink_make(), *g = fake_sink_make();
+    struct vio_net_backend *b = generate(64, f), *c = lane_of(b, g);
+    uint64_t number;
+
+    (void)state;
+    assert_false(c->ops->arm(c, true, true, false)); /* nobody has asked for its frames */
+    assert_false(fd_readable(c->ops->fd(c), 0));
+    assert_int_equal(c->ops->poll(c, 8), 0);
+    c->ops->use(c, true);
+    assert_true(c->ops->arm(c, true, true, false));
+    assert_true(fd_readable(c->ops->fd(c), 0));
+    assert_int_equal(c->ops->poll(c, 8), 8);
+    assert_int_equal(b->ops->poll(b, 8), 8);
+    assert_true(net_generate_number(g->frame[7].bytes, 64, &number) && number == 7);
+    assert_true(net_generate_number(f->frame[7].bytes, 64, &number) && number == 7);
+    assert_int_equal(f->frame[7].bytes[GENERATE_UDP + 1], 9);
+    assert_int_equal(g->frame[7].bytes[GENERATE_UDP + 1], 10);
+    assert_true(headers_hold(g->frame[7].bytes, 64));
+    c->ops->use(c, false);
+    assert_false(fd_readable(c->ops->fd(c), 0));
+    assert_int_equal(c->ops->poll(c, 8), 0);
+    stop(c, g);
+    stop(b, f);
+}
+
+static void echo_lanes_are_apart(void **state)
+{
+    static uint8_t frame[60];
+    struct fake_sink *f = fake_sink_make(), *g = fake_sink_make();
+    struct vio_net_backend *b = echo(f), *c = lane_of(b, g);
+
+    (void)state;
+    test_frame(frame, sizeof frame, 1, 2, 3);
+    assert_int_equal(net_send_one(c, frame, sizeof frame), 1);
+    assert_int_equal(b->ops->poll(b, 8), 0);
+    assert_int_equal(c->ops->poll(c, 8), 1);
+    assert_true(test_frame_is(&g->frame[0], sizeof frame, 2, 1, 3));
+    stop(c, g);
+    stop(b, f);
+}
+
+static void null_has_lanes(void **state)
+{
+    static uint8_t frame[60];
+    struct fake_sink *f = fake_sink_make(), *g = fake_sink_make();
+    struct vio_net_backend *b = NULL, *c;
+
+    (void)state;
+    assert_int_equal(vio_net_null_open(true, &b, why, sizeof why), 0);
+    assert_int_equal(b->ops->start(b, &f->sink), 0);
+    c = lane_of(b, g);
+    assert_int_equal(net_send_one(c, frame, sizeof frame), 1);
+    stop(c, g);
+    stop(b, f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -299,6 +369,9 @@ int main(void)
         cmocka_unit_test(echo_swaps_and_keeps_order),
         cmocka_unit_test(echo_ring_goes_around),
         cmocka_unit_test(echo_says_when_there_is_work),
+        cmocka_unit_test(generated_lanes_are_flows),
+        cmocka_unit_test(echo_lanes_are_apart),
+        cmocka_unit_test(null_has_lanes),
     };
 
     return cmocka_run_group_tests_name("backend-net-simple", tests, NULL, NULL);

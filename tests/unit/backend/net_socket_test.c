@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -381,7 +382,7 @@ static void stream_bad_lengths_end_it(void **state)
         assert_true(test_frame_is(&f->frame[i], 100, 2, 9, (uint8_t)i));
         assert_int_equal(f->nr, i + 1);
         assert_int_equal(log.lines, 1);
-        assert_non_null(strstr(log.last, "14 to 65550"));
+        assert_non_null(strstr(log.last, "14 to 65589"));
         assert_int_equal(counter(b, "rx_bad"), i + 1);
         assert_true(fd_readable(peer, 1000));
         assert_true(read(peer, &byte, 1) <= 0);
@@ -480,6 +481,46 @@ static void stream_listener_takes_one_at_a_time(void **state)
     close(next);
     stop(b, f);
     assert_int_equal(files_in_folder(), 0);
+}
+
+/* The process has no descriptor left for whoever wants in: it is not looked for in a circle, and let in when it has. */
+static void stream_listener_waits_for_descriptors(void **state)
+{
+    struct vio_net_socket_params p = { .path = path, .listen = true };
+    struct fake_sink *f = fake_sink_make();
+    struct rlimit old, none;
+    struct vio_net_backend *b;
+    struct test_log log;
+    int peer, fd;
+
+    (void)state;
+    test_log_init(&log);
+    p.log = &log.log;
+    b = opened(&p, f);
+    peer = peer_connected(path, SOCK_STREAM);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    fd = dup(peer);
+    none = (struct rlimit){ (rlim_t)fd, old.rlim_max };
+    close(fd);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    assert_int_equal(b->ops->poll(b, 64), 0);
+    assert_false(b->ops->arm(b, true, true, false));
+    assert_false(fd_readable(b->ops->fd(b), 300));
+    assert_int_equal(we_send(b, 60, 1, 0), 1); /* nor by those who only send */
+    assert_int_equal(counter(b, "tx_no_peer"), 1);
+    assert_true(fd_readable(b->ops->fd(b), 2000)); /* a second is over, and there is still none */
+    (void)b->ops->arm(b, false, true, false);
+    assert_int_equal(b->ops->poll(b, 64), 0);
+    assert_false(b->ops->arm(b, true, true, false));
+    assert_false(fd_readable(b->ops->fd(b), 100));
+    assert_int_equal(log.lines, 2);
+    assert_non_null(strstr(log.all, "nobody can be let in"));
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    wait_connections(b, f, 1);
+    peer_sends(peer, 60, 1);
+    assert_true(net_wait_frames(b, f, 1, 5000));
+    close(peer);
+    stop(b, f);
 }
 
 /* ------------------------------------------------------------------ datagrams */
@@ -692,6 +733,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(stream_bad_lengths_end_it, setup, teardown),
         cmocka_unit_test_setup_teardown(stream_peer_goes_and_comes, setup, teardown),
         cmocka_unit_test_setup_teardown(stream_listener_takes_one_at_a_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(stream_listener_waits_for_descriptors, setup, teardown),
         cmocka_unit_test_setup_teardown(dgram_frames_cross, setup, teardown),
         cmocka_unit_test_setup_teardown(dgram_full_sink_loses_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(dgram_peer_is_slow_and_goes, setup, teardown),

@@ -211,16 +211,39 @@ void lan_uplink(struct lan *lan, unsigned takes)
     must(lan->up.fd >= 0 && vio_net_switch_uplink(lan->sw, &lan->up.head) == 0, "uplink");
 }
 
-struct lan_port *lan_port(struct lan *lan, uint16_t vlan, bool isolated)
+static void address(uint8_t *to, uint8_t number)
 {
-    struct vio_net_port_params params = { .name = "port", .vlan = vlan, .isolated = isolated };
+    memset(to, number == ALL_HEAR ? 0xff : 0, VIO_NET_MAC);
+    to[0] = number == ALL_HEAR ? 0xff : number == GROUP_HEARS ? 0x33 : 0x52;
+    to[5] = number;
+}
+
+static struct lan_port *next_port(struct lan *lan, const struct vio_net_port_params *params)
+{
     struct lan_port *port = &lan->port[lan->n++];
 
-    must(lan->n <= LAN_PORTS && vio_net_switch_port(lan->sw, &params, &port->b) == 0, "port");
+    memset(port, 0, sizeof *port);
+    must(lan->n <= LAN_PORTS && vio_net_switch_port(lan->sw, params, &port->b) == 0, "port");
     port->sink = (struct vio_net_sink){ .deliver = port_deliver, .flush = port_flush, .ctx = port };
     port->ear.room = UINT32_MAX;
     lan_start(port);
     return port;
+}
+
+struct lan_port *lan_port(struct lan *lan, uint16_t vlan, bool isolated)
+{
+    struct vio_net_port_params params = { .name = "port", .vlan = vlan, .isolated = isolated };
+
+    return next_port(lan, &params);
+}
+
+struct lan_port *lan_fixed(struct lan *lan, uint16_t vlan, uint8_t number)
+{
+    uint8_t mac[VIO_NET_MAC];
+    struct vio_net_port_params params = { .name = "port", .vlan = vlan, .fixed_mac = mac };
+
+    address(mac, number);
+    return next_port(lan, &params);
 }
 
 void lan_start(struct lan_port *port)
@@ -247,13 +270,6 @@ void lan_close(struct lan *lan)
 }
 
 /* ------------------------------------------------------------------ frames */
-
-static void address(uint8_t *to, uint8_t number)
-{
-    memset(to, number == ALL_HEAR ? 0xff : 0, VIO_NET_MAC);
-    to[0] = number == ALL_HEAR ? 0xff : number == GROUP_HEARS ? 0x33 : 0x52;
-    to[5] = number;
-}
 
 void frame_make(uint8_t *frame, uint32_t len, uint8_t to, uint8_t from, int tag, uint8_t seed)
 {

@@ -71,6 +71,8 @@ void lan_open(struct lan *lan, int takes);
 void lan_uplink(struct lan *lan, unsigned takes);
 /* Makes the next port, and starts it. */
 struct lan_port *lan_port(struct lan *lan, uint16_t vlan, bool isolated);
+/* One that is fixed to the address of this number. */
+struct lan_port *lan_fixed(struct lan *lan, uint16_t vlan, uint8_t number);
 void lan_start(struct lan_port *port);
 void lan_stop(struct lan_port *port);
 /* Everything in order: ports stopped and destroyed, the reference released. */
