@@ -324,6 +324,7 @@ class Qmp:
 class Guest:
     """A guest that boots at once. `script` is shell for tests/guest/init; use it with `with`."""
     count = 0
+    what = "QEMU" # that runs it
 
     def __init__(self, folder, disks, script, smp=2, memory=512, reboots=False, incoming=None, append="",
                  share=True, quiet=False, machine=()):
@@ -409,8 +410,8 @@ class Guest:
             except queue.Empty:
                 raise Failure("the guest did not say '%s' in %g s\n%s" % (word, seconds, self.process.lines.tail()))
             if line is None:
-                raise Failure("QEMU ended (exit code %s) before the guest said '%s'\n%s"
-                              % (self.process.popen.wait(), word, self.process.lines.tail()))
+                raise Failure("%s ended (exit code %s) before the guest said '%s'\n%s"
+                              % (self.what, self.process.popen.wait(), word, self.process.lines.tail()))
             text = self.take(line)
             if check:
                 self.check()
@@ -476,9 +477,9 @@ def fsck(path):
     say("host: e2fsck finds the image clean")
 
 
-def main(test):
-    if not shutil.which(QEMU):
-        print("SKIP: %s is not installed (scripts/install-deps.sh guest)" % QEMU)
+def main(test, program=QEMU):
+    if not shutil.which(program):
+        print("SKIP: %s is not installed (scripts/install-deps.sh guest)" % program)
         sys.exit(77)
     if not os.access(VIO, os.X_OK):
         print("SKIP: there is no %s (make)" % VIO)

@@ -103,7 +103,7 @@ class Host(Guest):
                 raise Failure("%s: '%s' did not end in %g s\n%s" % (self.name, command, seconds,
                                                                    self.process.lines.tail()))
             if line is None:
-                raise Failure("%s: QEMU ended during '%s'\n%s" % (self.name, command, self.process.lines.tail()))
+                raise Failure("%s: %s ended during '%s'\n%s" % (self.name, self.what, command, self.process.lines.tail()))
             if line.startswith("VIO-SAID: "):
                 said.append(line[len("VIO-SAID: "):])
                 continue

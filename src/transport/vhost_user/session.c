@@ -208,8 +208,6 @@ static void handle(struct vu_session *s, struct vu_msg *m)
     vio_log(s->log, VIO_LOG_DEBUG, s->name, "%s, %" PRIu32 " bytes, %u descriptors%s",
             row != NULL ? row->name : "unknown message", m->head.size, m->nr_fds,
             m->head.flags & VHOST_USER_NEED_REPLY ? ", wants a reply" : "");
-    /* REPLY_ACK may be what this message turns on: then it is not yet acknowledged (QEMU does not expect it). */
-    wants_ack = vu_has(s, VHOST_USER_PROTOCOL_F_REPLY_ACK) && (m->head.flags & VHOST_USER_NEED_REPLY);
     s->why[0] = '\0';
     if (row == NULL)
         ret = vu_refuse(s, -EPROTO, "vio does not speak it, and did not offer to");
@@ -225,6 +223,8 @@ static void handle(struct vu_session *s, struct vu_msg *m)
     }
     if (ret == VU_BROKEN)
         vu_say(s, "%s: %s", row->name, s->why);
+    /* Asked only now: the message that turns REPLY_ACK on is the first that is acknowledged (User Mode Linux waits for that). */
+    wants_ack = vu_has(s, VHOST_USER_PROTOCOL_F_REPLY_ACK) && (m->head.flags & VHOST_USER_NEED_REPLY);
     if (row->reply == VU_REPLY_ACK && wants_ack)
         vu_reply_u64(s, m, ret == 0 ? 0 : 1);
 }

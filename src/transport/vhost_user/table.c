@@ -64,10 +64,11 @@ const struct vu_message vu_messages[] = {
       .handle = vu_set_vring_kick },
     { .id = VHOST_USER_SET_VRING_CALL, .name = "SET_VRING_CALL", EXACT(8), .fds = VU_FDS_UNLESS_FLAG,
       .index = VU_INDEX_U64, ALWAYS, .when = VU_WHEN_OWNED,
-      .does = "the eventfd (or pipe) of used buffer notifications; also while the queue runs", .handle = vu_set_vring_call },
+      .does = "the eventfd (or pipe, or UNIX stream socket) of used buffer notifications; also while the queue runs",
+      .handle = vu_set_vring_call },
     { .id = VHOST_USER_SET_VRING_ERR, .name = "SET_VRING_ERR", EXACT(8), .fds = VU_FDS_UNLESS_FLAG,
       .index = VU_INDEX_U64, ALWAYS, .when = VU_WHEN_OWNED,
-      .does = "the eventfd (or pipe) that is signalled when the queue breaks", .handle = vu_set_vring_err },
+      .does = "the eventfd (or pipe, or UNIX stream socket) that is signalled when the queue breaks", .handle = vu_set_vring_err },
     { .id = VHOST_USER_GET_PROTOCOL_FEATURES, .name = "GET_PROTOCOL_FEATURES", EXACT(0), ALWAYS,
       REPLIES(VU_REFUSE_CLOSE, "u64"), .does = "the protocol features below that this device needs or can use",
       .handle = vu_get_protocol_features },
@@ -290,15 +291,16 @@ static int check_length(const struct vu_message *row, const void *payload, uint3
         return -EPROTO;
     case VU_LENGTH_REGIONS:
         count = size >= head ? u32_at(payload, 0) : 0;
-        if (size >= head && count <= VHOST_USER_TABLE_REGIONS &&
-            (size == head + count * sizeof(struct vhost_user_region) || size == all))
+        /* Or fewer than there is room for: QEMU sends those that there are, others a whole array (User Mode Linux one of 2). */
+        if (size >= head && size <= all && count <= (size - head) / sizeof(struct vhost_user_region) &&
+            (size - head) % sizeof(struct vhost_user_region) == 0)
             return 0;
         if (count > VHOST_USER_TABLE_REGIONS)
             snprintf(why, why_size, "it has %" PRIu32 " regions, more than the 8 of one table (CONFIGURE_MEM_SLOTS has "
                      "room for %d)", count, VU_SLOTS);
         else
             snprintf(why, why_size, "its payload has %" PRIu32 " bytes, which is not 8 and 32 for each of %" PRIu32
-                     " regions", size, count);
+                     " regions, with or without room for more, up to 8", size, count);
         return -EPROTO;
     case VU_LENGTH_CONFIG:
         count = size >= head ? u32_at(payload, 4) : 0;

@@ -17,7 +17,7 @@ struct vu_msg;
 enum vu_length {
     VU_LENGTH_EXACT,   /* length bytes */
     VU_LENGTH_EITHER,  /* length or length_padded bytes */
-    VU_LENGTH_REGIONS, /* 8 bytes and 32 for each region that they count, or all 8 regions */
+    VU_LENGTH_REGIONS, /* 8 bytes and 32 for each region that they count, with or without room for more, up to 8 */
     VU_LENGTH_CONFIG,  /* 12 bytes and as many as they count */
 };
 

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -259,30 +260,49 @@ int vu_get_vring_base(struct vu_session *s, struct vu_msg *m)
     return VU_LATER;
 }
 
-/* "Either eventfd or pipe": what a thread may wait for, and write to, without surprises. */
-static int take_notifier(struct vu_session *s, struct vu_msg *m, int *out)
+static bool is_eventfd(int fd)
 {
     char path[32], target[64];
-    struct stat st;
     ssize_t n;
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    n = readlink(path, target, sizeof(target) - 1);
+    target[n > 0 ? n : 0] = '\0';
+    return strcmp(target, "anon_inode:[eventfd]") == 0;
+}
+
+static bool is_local_stream(int fd)
+{
+    int domain = 0, kind = 0;
+    socklen_t size = sizeof(domain);
+
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX &&
+           getsockopt(fd, SOL_SOCKET, SO_TYPE, &kind, &size) == 0 && kind == SOCK_STREAM;
+}
+
+/*
+ * "Either eventfd or pipe": what a thread may wait for, and write to, without surprises. A UNIX stream socket takes a
+ * notification as a pipe does, and is what User Mode Linux calls one: it wants SIGIO, which an eventfd does not give.
+ */
+static int take_notifier(struct vu_session *s, struct vu_msg *m, bool written, int *out)
+{
     int fd = vu_take_fd(m, 0), flags;
+    struct stat st;
 
     *out = fd;
     if (fd < 0)
         return 0;
     flags = fcntl(fd, F_GETFL);
-    if (flags >= 0 && fstat(fd, &st) == 0 && (S_ISFIFO(st.st_mode) || (st.st_mode & S_IFMT) == 0)) {
-        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-        n = (st.st_mode & S_IFMT) == 0 ? readlink(path, target, sizeof(target) - 1) : -1;
-        target[n > 0 ? n : 0] = '\0';
-        /* Nobody here may come to wait in read() or write(). */
-        if ((n < 0 || strcmp(target, "anon_inode:[eventfd]") == 0) &&
-            ((flags & O_NONBLOCK) || fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0))
-            return 0;
-    }
+    /* Nobody here may come to wait in read() or write(). */
+    if (flags >= 0 && fstat(fd, &st) == 0 &&
+        (S_ISFIFO(st.st_mode) || ((st.st_mode & S_IFMT) == 0 && is_eventfd(fd)) ||
+         (written && S_ISSOCK(st.st_mode) && is_local_stream(fd))) &&
+        ((flags & O_NONBLOCK) || fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0))
+        return 0;
     close(fd);
     *out = -1;
-    return vu_refuse(s, -EINVAL, "its descriptor is neither an eventfd nor a pipe");
+    return vu_refuse(s, -EINVAL, "its descriptor is neither an eventfd nor a pipe%s",
+                     written ? " nor a UNIX stream socket" : "");
 }
 
 /* SET_VRING_KICK, _CALL and _ERR: a checked index. */
@@ -299,7 +319,7 @@ int vu_set_vring_kick(struct vu_session *s, struct vu_msg *m)
     uint16_t queue = queue_of(m);
     struct vu_vring *v = &s->vring[queue];
     int fd, old = atomic_load_explicit(&v->kick_fd, memory_order_relaxed);
-    int err = take_notifier(s, m, &fd);
+    int err = take_notifier(s, m, false, &fd);
 
     if (err != 0)
         return err;
@@ -325,7 +345,7 @@ static int replace_call(const struct vu_vring *v, int fd)
 int vu_set_vring_call(struct vu_session *s, struct vu_msg *m)
 {
     struct vu_vring *v = &s->vring[queue_of(m)];
-    int fd, err = take_notifier(s, m, &fd);
+    int fd, err = take_notifier(s, m, true, &fd);
 
     if (err != 0)
         return err;
@@ -355,7 +375,7 @@ int vu_set_vring_call(struct vu_session *s, struct vu_msg *m)
 int vu_set_vring_err(struct vu_session *s, struct vu_msg *m)
 {
     struct vu_vring *v = &s->vring[queue_of(m)];
-    int fd, err = take_notifier(s, m, &fd);
+    int fd, err = take_notifier(s, m, true, &fd);
 
     if (err != 0)
         return err;
