@@ -25,6 +25,8 @@ static const char usage[] =
     "  --window=N           pass: at most N frames under way, and at the end waits for the last: what is not there\n"
     "                       after 20 s without a frame is \"missing\"\n"
     "  --hold               keeps the ports after the line is printed, until standard input ends\n"
+    "  --mark               a line \"begin\" when it begins to measure, a line \"end\" after that\n"
+    "  --sleep              ping: sleeps until it is interrupted, in place of polling\n"
     "  --size=BYTES         of the frames that it sends (64)\n"
     "  --check              reads what it receives: order and loss by the running number\n"
     "  --packed             packed queue; --in-order: IN_ORDER; --mrg-rxbuf: MRG_RXBUF\n"
@@ -43,14 +45,18 @@ struct options {
     enum mode mode;
     uint16_t size, queue_size;
     unsigned rate, window; /* 0: no limit */
-    bool check, packed, in_order, mrg_rxbuf, vectorized, huge, hold;
+    bool check, packed, in_order, mrg_rxbuf, vectorized, huge, hold, mark, sleep;
     double seconds, warmup;
     int cpu, peer_cpu;
 };
 
-/* What was seen: `expected` is the running number that comes next. */
+/*
+ * What was seen: `expected` is the running number that comes next. Of the bursts that were sent, `blocked` were not taken
+ * in full, of those that were asked for, `empty` brought nothing: where there are none, the device waits for us.
+ */
 struct seen {
     uint64_t sent, received, bytes, lost, disordered, foreign, expected;
+    uint64_t offers, blocked, asks, empty;
     bool begun;
 };
 
@@ -97,6 +103,8 @@ static void receive(struct run *r)
     if (r->o->check || r->o->window > 0)
         for (unsigned i = 0; i < n; i++)
             note(&r->seen, m[i]);
+    r->seen.asks++;
+    r->seen.empty += n == 0;
     if (n > 0)
         r->heard = rte_rdtsc();
     rte_pktmbuf_free_bulk(m, n);
@@ -114,6 +122,8 @@ static void transmit(struct run *r, unsigned burst)
                 net_number_set(r->waiting[i], r->number++);
     }
     n = rte_eth_tx_burst(r->out, 0, r->waiting, (uint16_t)r->nr_waiting);
+    r->seen.offers++;
+    r->seen.blocked += n < r->nr_waiting;
     r->nr_waiting -= n;
     memmove(r->waiting, r->waiting + n, r->nr_waiting * sizeof(r->waiting[0]));
     r->seen.sent += n;
@@ -157,9 +167,13 @@ static void ping(struct run *r)
 {
     uint64_t begun = rte_rdtsc(), had = r->seen.received, limit = begun + rte_get_tsc_hz();
 
+    if (r->o->sleep)
+        net_port_arm(r->in);
     transmit(r, 1);
     while (r->seen.received == had) {
         receive(r);
+        if (r->o->sleep && r->seen.received == had)
+            net_port_wait();
         if (rte_rdtsc() > limit)
             bench_die("the device did not send back a frame for 1 s");
     }
@@ -281,7 +295,8 @@ static void print(struct run *r, uint64_t cycles)
            (double)packets / seconds / 1e6, seconds, packets ? (double)cycles / (double)packets : 0);
     printf(", \"sent\": %" PRIu64 ", \"received\": %" PRIu64 ", \"mean_bytes\": %.1f", s->sent, s->received,
            o->mode == MODE_TX ? (double)o->size : s->received ? (double)s->bytes / (double)s->received : 0);
-    printf(", \"all_sent\": %" PRIu64, r->sent);
+    printf(", \"all_sent\": %" PRIu64 ", \"offers\": %" PRIu64 ", \"blocked\": %" PRIu64 ", \"asks\": %" PRIu64
+           ", \"empty\": %" PRIu64, r->sent, s->offers, s->blocked, s->asks, s->empty);
     if (o->window > 0)
         printf(", \"missing\": %" PRIu64, under_way(r));
     if (o->check)
@@ -297,7 +312,7 @@ static void print(struct run *r, uint64_t cycles)
 }
 
 enum { O_SOCKET = 1, O_MODE, O_SIZE, O_CHECK, O_PACKED, O_IN_ORDER, O_MRG_RXBUF, O_VECTORIZED, O_QUEUE_SIZE, O_SECONDS,
-       O_WARMUP, O_NO_HUGE, O_CPU, O_PEER_CPU, O_RATE, O_WINDOW, O_HOLD };
+       O_WARMUP, O_NO_HUGE, O_CPU, O_PEER_CPU, O_RATE, O_WINDOW, O_HOLD, O_MARK, O_SLEEP };
 
 static const struct option long_options[] = {
     { "socket", required_argument, NULL, O_SOCKET },
@@ -317,6 +332,8 @@ static const struct option long_options[] = {
     { "rate", required_argument, NULL, O_RATE },
     { "window", required_argument, NULL, O_WINDOW },
     { "hold", no_argument, NULL, O_HOLD },
+    { "mark", no_argument, NULL, O_MARK },
+    { "sleep", no_argument, NULL, O_SLEEP },
     { 0 },
 };
 
@@ -352,6 +369,8 @@ static void set_option(struct options *o, int option)
     case O_RATE: o->rate = net_range("--rate", optarg, 1, 1000000000); break;
     case O_WINDOW: o->window = net_range("--window", optarg, NET_BURST, 4096); break;
     case O_HOLD: o->hold = true; break;
+    case O_MARK: o->mark = true; break;
+    case O_SLEEP: o->sleep = true; break;
     default: fputs(usage, stderr); exit(2);
     }
 }
@@ -360,6 +379,15 @@ static void stop_ports(const struct options *o)
 {
     for (uint16_t port = 0; port < o->sockets; port++)
         rte_eth_dev_stop(port);
+}
+
+/* Whoever started us looks at the device's counters. */
+static void mark(const struct options *o, const char *what)
+{
+    if (!o->mark)
+        return;
+    printf("%s\n", what);
+    fflush(stdout);
 }
 
 /* Whoever started us looks at the device meanwhile: what was sent last may still lie in the queue. */
@@ -377,7 +405,7 @@ static void parse(struct options *o, int argc, char **argv)
     while ((option = getopt_long(argc, argv, "", long_options, NULL)) >= 0)
         set_option(o, option);
     if (o->mode == MODE_COUNT || optind != argc || o->sockets == 0 || (o->sockets == 2 && o->mode != MODE_PASS) ||
-        (o->window > 0 && o->mode != MODE_PASS)) {
+        (o->window > 0 && o->mode != MODE_PASS) || (o->sleep && o->mode != MODE_PING)) {
         fputs(usage, stderr);
         exit(2);
     }
@@ -406,7 +434,7 @@ static void start(struct run *r)
     net_frame_make(&f, o->size, 1, 2);
     net_pool_fill(r->pool, &f);
     for (unsigned i = 0; i < o->sockets; i++)
-        net_port_start((uint16_t)i, r->pool, o->queue_size);
+        net_port_start((uint16_t)i, r->pool, o->queue_size, o->sleep);
     r->in = (uint16_t)(o->sockets - 1);
 }
 
@@ -440,7 +468,9 @@ int main(int argc, char **argv)
     run(&r, o.warmup);
     r.seen = (struct seen){ .begun = r.seen.begun, .expected = r.seen.expected };
     r.nr_latency = 0;
+    mark(&o, "begin");
     cycles = run(&r, o.seconds);
+    mark(&o, "end");
     if (o.window > 0)
         settle(&r);
     print(&r, cycles);

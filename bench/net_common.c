@@ -6,6 +6,7 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_ether.h>
+#include <rte_interrupts.h>
 #include <rte_ip.h>
 #include <rte_udp.h>
 #include <rte_vect.h>
@@ -51,9 +52,9 @@ struct rte_mempool *net_pool(void)
     return pool;
 }
 
-void net_port_start(uint16_t port, struct rte_mempool *pool, uint16_t queue_size)
+void net_port_start(uint16_t port, struct rte_mempool *pool, uint16_t queue_size, bool interrupts)
 {
-    static const struct rte_eth_conf conf; /* no offload */
+    const struct rte_eth_conf conf = { .intr_conf.rxq = interrupts }; /* no offload */
     int error = rte_eth_dev_configure(port, 1, 1, &conf);
 
     if (error == 0)
@@ -62,8 +63,28 @@ void net_port_start(uint16_t port, struct rte_mempool *pool, uint16_t queue_size
         error = rte_eth_tx_queue_setup(port, 0, queue_size, 0, NULL);
     if (error == 0)
         error = rte_eth_dev_start(port);
+    if (error == 0 && interrupts)
+        error = rte_eth_dev_rx_intr_ctl_q(port, 0, RTE_EPOLL_PER_THREAD, RTE_INTR_EVENT_ADD, NULL);
     if (error != 0)
         bench_die("port %u does not start: %s", port, rte_strerror(-error));
+}
+
+void net_port_arm(uint16_t port)
+{
+    if (rte_eth_dev_rx_intr_enable(port, 0) != 0)
+        bench_die("port %u has no interrupts", port);
+}
+
+void net_port_wait(void)
+{
+    struct rte_epoll_event event;
+
+    rte_epoll_wait(RTE_EPOLL_PER_THREAD, &event, 1, 1000);
+}
+
+void net_port_disarm(uint16_t port)
+{
+    rte_eth_dev_rx_intr_disable(port, 0);
 }
 
 static void address(struct rte_ether_addr *a, uint8_t number)

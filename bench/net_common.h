@@ -24,7 +24,15 @@ enum {
  */
 void net_start(const char *program, int cpu, bool huge, const char *const *vdevs);
 struct rte_mempool *net_pool(void);
-void net_port_start(uint16_t port, struct rte_mempool *pool, uint16_t queue_size);
+/* interrupts: it can be waited for. */
+void net_port_start(uint16_t port, struct rte_mempool *pool, uint16_t queue_size, bool interrupts);
+/*
+ * To sleep until queue 0 of the port is interrupted: arm, look once more whether something has come, wait if not (1 s at
+ * most), disarm.
+ */
+void net_port_arm(uint16_t port);
+void net_port_wait(void);
+void net_port_disarm(uint16_t port);
 
 struct net_frame {
     uint8_t bytes[NET_SIZE_MAX];

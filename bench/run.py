@@ -8,104 +8,23 @@ alone moves a figure by 2 to 4: so one cache line is sent to and fro before and 
 samples that saw near cores both times count. Prints tables; writes everything to build/bench/results.json.
 """
 import argparse
-import contextlib
 import json
 import os
 import platform
-import resource
-import shutil
-import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 
+from harness import (MIB, Bench, context_switches, cpu_seconds, header, huge_bytes, ratio, repeat, settled, table,
+                     verdict)
+from net import suite_adaptive, suite_latency, suite_net, suite_pages
+from tap import suite_tap
+
 DEPTHS = (1, 32, 128)
-MIB = 1 << 20
-SUITES = ("limit", "null", "tmpfs", "cached", "uncached", "direct", "ram", "ring", "idle", "net")
-
-
-class Bench:
-    def __init__(self, options):
-        self.options = options
-        self.vio = os.path.join(options.build, "vio")
-        self.programs = os.path.join(options.build, "bench")
-        self.qsd = shutil.which("qemu-storage-daemon")
-        self.results, self.verdicts, self.given_up, self.retries = [], [], [], 0
-        self.work = tempfile.mkdtemp(prefix="vio-bench-")
-        self.data = options.data or os.path.join(options.build, "bench", "data")
-        self.made = []
-
-    def close(self):
-        shutil.rmtree(self.work, ignore_errors=True)
-        for path in self.made:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-
-    def program(self, name, *arguments):
-        """Runs one measuring program; its line of JSON."""
-        command = [os.path.join(self.programs, name), *arguments]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                              timeout=60 + 3 * self.options.seconds)
-        if done.returncode != 0:
-            raise RuntimeError("%s: %s" % (" ".join(command), done.stderr.strip()))
-        return json.loads(done.stdout)
-
-    def client(self, socket, *arguments, seconds=None):
-        o = self.options
-        return self.program("vio-bench-blk", "--socket=" + socket, "--cpu=%d" % o.cpu, "--peer-cpu=%d" % o.peer_cpu,
-                            "--seconds=%g" % (seconds or o.seconds), "--warmup=%g" % (o.seconds / 4), *arguments)
-
-    def start(self, command, socket):
-        """A device process on its core, listening; tried again where the last one's lock on the file lingers."""
-        for attempt in range(10):
-            log = open(os.path.join(self.work, "server.log"), "w+")
-            process = subprocess.Popen(["taskset", "-c", str(self.options.peer_cpu), *command],
-                                       stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            limit = time.monotonic() + 10
-            while process.poll() is None and time.monotonic() < limit:
-                if os.path.exists(socket):
-                    time.sleep(0.05)
-                    return process
-                time.sleep(0.01)
-            process.kill()
-            process.wait()
-            log.seek(0)
-            said = log.read().strip()
-            if "lock" not in said:
-                break
-            time.sleep(0.1 * (attempt + 1))
-        raise RuntimeError("%s: %s" % (" ".join(command), said))
-
-    @contextlib.contextmanager
-    def server(self, command, socket):
-        process = self.start(command, socket)
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(socket)
-
-    def file(self, path, mib):
-        """A file of so many MiB with bytes in it (no holes, nothing unwritten)."""
-        if os.path.exists(path) and os.path.getsize(path) == mib * MIB:
-            return path
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        block = os.urandom(MIB)
-        with open(path, "wb") as out:
-            for _ in range(mib):
-                out.write(block)
-            out.flush()
-            os.fsync(out.fileno())
-        self.made.append(path)
-        return path
+SUITES = ("limit", "null", "tmpfs", "cached", "uncached", "direct", "ram", "ring", "idle", "net", "pages", "latency",
+          "adaptive", "tap")
+NETWORK = ("net", "pages", "latency", "adaptive", "tap")
 
 
 # ---------------------------------------------------------------- the devices that are compared
@@ -139,39 +58,6 @@ def best_of_peer(medians):
     return max(known, default=None)
 
 
-def near(sample, limit):
-    distances = [sample[key] for key in ("line_ns_before", "line_ns_after") if key in sample]
-    return all(d <= limit for d in distances)
-
-
-def busy_seconds():
-    """CPU time of the whole machine, and of our own children that have ended."""
-    with open("/proc/stat") as stat:
-        user, nice, system, _, _, irq, softirq = (int(n) for n in stat.readline().split()[1:8])
-    total = (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
-    own = sum(u.ru_utime + u.ru_stime for u in (resource.getrusage(resource.RUSAGE_SELF),
-                                                resource.getrusage(resource.RUSAGE_CHILDREN)))
-    return total, own
-
-
-def settled(bench, take):
-    """
-    A sample that nobody disturbed: the cores near each other before and after, and no more than a part of a CPU
-    used by others meanwhile. None where the machine does not give one.
-    """
-    o = bench.options
-    for attempt in range(o.tries):
-        start, before = time.monotonic(), busy_seconds()
-        sample = take()
-        after, wall = busy_seconds(), time.monotonic() - start
-        sample["others_cpu"] = round(max(0, (after[0] - before[0]) - (after[1] - before[1])) / wall, 3)
-        if near(sample, o.near) and sample["others_cpu"] <= o.others:
-            return sample
-        bench.retries += 1
-        time.sleep(0.2 * (attempt + 1))
-    return None
-
-
 def sample_device(bench, device, arguments, before=None):
     def take():
         socket = os.path.join(bench.work, "disk.sock")
@@ -184,137 +70,6 @@ def sample_device(bench, device, arguments, before=None):
             sample["device_huge_bytes"] = huge_bytes(process.pid)
         return sample
     return settled(bench, take)
-
-
-class Net:
-    """A network device behind each of its sockets: vio's (specs) or DPDK's (mode), and what the driver does with it."""
-    def __init__(self, name, mode, sockets=1, specs=None, peer=None):
-        self.name, self.mode, self.sockets, self.specs, self.peer = name, mode, sockets, specs, peer
-
-    def command(self, bench, sockets):
-        if self.specs is not None:
-            return [bench.vio, "serve", *("net,%s,poll=on,vhost-user=%s" % (self.specs, s) for s in sockets)]
-        return [os.path.join(bench.programs, "vio-bench-net-vhost"), "--cpu=%d" % bench.options.peer_cpu,
-                *("--socket=" + s for s in sockets), *self.peer, *bench.huge_argument]
-
-
-def sample_net(bench, device, arguments):
-    o = bench.options
-
-    def take():
-        sockets = [os.path.join(bench.work, "net%d.sock" % n) for n in range(device.sockets)]
-        try:
-            with bench.server(device.command(bench, sockets), sockets[-1]) as process:
-                start = cpu_seconds(process.pid)
-                sample = bench.program("vio-bench-net", *("--socket=" + s for s in sockets), "--mode=" + device.mode,
-                                       "--cpu=%d" % o.cpu, "--peer-cpu=%d" % o.peer_cpu, "--seconds=%g" % o.seconds,
-                                       "--warmup=%g" % (o.seconds / 4), "--queue-size=%d" % o.net_ring,
-                                       *bench.huge_argument, *arguments)
-                sample["device_cpu_seconds"] = round(cpu_seconds(process.pid) - start, 3)
-        finally:
-            for path in sockets:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(path)
-        return sample
-    return settled(bench, take)
-
-
-@contextlib.contextmanager
-def huge_pages(bench, wanted=512):
-    """So many pages of 2 MiB in the pool while DPDK runs, where we may ask for them; small pages where not."""
-    pool = "/proc/sys/vm/nr_hugepages"
-    with open(pool) as file:
-        before = int(file.read())
-    try:
-        if before < wanted:
-            with open(pool, "w") as file:
-                file.write(str(wanted))
-    except OSError:
-        pass
-    try:
-        with open(pool) as file:
-            bench.huge_argument = [] if int(file.read()) >= wanted else ["--no-huge"]
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            if before < wanted:
-                with open(pool, "w") as file:
-                    file.write(str(before))
-
-
-def cpu_seconds(pid):
-    with open("/proc/%d/stat" % pid) as stat:
-        fields = stat.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def huge_bytes(pid):
-    """Memory of a process that stands on huge pages, of either kind."""
-    with open("/proc/%d/smaps_rollup" % pid) as maps:
-        return sum(int(line.split()[1]) * 1024 for line in maps
-                   if line.split(":")[0] in ("AnonHugePages", "Private_Hugetlb", "Shared_Hugetlb", "ShmemPmdMapped"))
-
-
-def repeat(suite, case, takers, bench):
-    """takers: name -> function that takes one sample (or None). In turn, so often; the medians of what came."""
-    samples = {name: [] for name in takers}
-    for turn in range(bench.options.repeats):
-        for name, take in takers.items():
-            progress("%s %s: %s (%d of %d)" % (suite, case, name, turn + 1, bench.options.repeats))
-            sample = take()
-            if sample is None:
-                bench.given_up.append("%s %s: %s" % (suite, case, name))
-            else:
-                samples[name].append(sample)
-    progress("")
-    for name, taken in samples.items():
-        rates = [s["mps"] for s in taken]
-        bench.results.append({
-            "suite": suite, "case": case, "name": name, "samples": taken,
-            "median_mps": statistics.median(rates) if rates else None,
-            "low_mps": min(rates, default=None), "high_mps": max(rates, default=None),
-        })
-    return {name: statistics.median(s["mps"] for s in taken) if taken else None for name, taken in samples.items()}
-
-
-def verdict(bench, suite, case, what, value, goal, over, higher=True):
-    """One line of the list of targets: value (a ratio) against its goal."""
-    ok = value is not None and (value >= goal if higher else value <= goal)
-    bench.verdicts.append({"suite": suite, "case": case, "what": what, "value": value, "goal": goal,
-                           "over": over, "at_least": higher, "ok": ok})
-
-
-def ratio(a, b):
-    return a / b if a is not None and b else None
-
-
-def progress(text):
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\033[K" + text)
-        sys.stderr.flush()
-
-
-def header(text):
-    print("\n%s\n%s" % (text, "-" * len(text)))
-
-
-def table(bench, suite, case, medians, base=None):
-    """One case: what each took, its spread, and how it stands to the best of those whose name starts with `base`."""
-    rates = [m for name, m in medians.items() if base and name.startswith(base) and m is not None]
-    best = max(rates, default=None)
-    print("  %s" % case)
-    for result in bench.results:
-        if result["suite"] != suite or result["case"] != case:
-            continue
-        median = result["median_mps"]
-        if median is None:
-            print("    %-44s gave up: never undisturbed" % result["name"])
-            continue
-        against = ratio(median, best)
-        print("    %-44s %8.3f M/s   %7.1f ns   (%.3f to %.3f)%s" % (
-            result["name"], median, 1e3 / median, result["low_mps"], result["high_mps"],
-            "" if against is None else "   %.2fx" % against))
-    sys.stdout.flush()
 
 
 # ---------------------------------------------------------------- the suites
@@ -537,60 +292,6 @@ def suite_idle(bench):
         verdict(bench, "idle", device.name, "seconds of CPU in 10 s", used, 0, "nothing", higher=False)
 
 
-NET_FORMS = (("split", []), ("split mergeable", ["--mrg-rxbuf"]), ("packed", ["--packed"]),
-             ("packed mergeable", ["--packed", "--mrg-rxbuf"]), ("packed in-order", ["--packed", "--in-order"]))
-
-
-def net_cases(size):
-    """What is done, with vio and with DPDK, and how much faster vio is to be."""
-    return (("to the device", 1.3, Net("vio null", "tx", specs="null,copy=on"),
-             Net("net_vhost drop", "tx", peer=["--mode=drop"])),
-            ("to the driver", 1.3, Net("vio generate", "rx", specs="generate=%d" % size),
-             Net("net_vhost send", "rx", peer=["--mode=send", "--size=%d" % size])),
-            ("driver to driver", 2.0, Net("vio switch", "pass", 2, specs="switch=bench"),
-             Net("net_vhost forward", "pass", 2, peer=["--mode=forward"])),
-            ("there and back", 1.0, Net("vio echo", "ping", specs="echo"),
-             Net("net_vhost echo", "ping", peer=["--mode=echo"])))
-
-
-def suite_net(bench):
-    header("net: DPDK's driver against vio, and against DPDK's own device; rings of %d" % bench.options.net_ring)
-    if not os.path.exists(os.path.join(bench.programs, "vio-bench-net")):
-        print("  left out: this build found no DPDK (scripts/install-deps.sh bench, then build anew)")
-        return
-    with huge_pages(bench):
-        if bench.huge_argument:
-            print("  On small pages: the pool of huge pages is not ours to fill.")
-        for size in (64, 1518):
-            for what, goal, vio, peer in net_cases(size):
-                for form, flags in NET_FORMS:
-                    if (vio.mode in ("pass", "ping") and flags not in ([], ["--packed"])) or \
-                            (vio.mode == "ping" and size > 64):
-                        continue
-                    case = "%s, %d B, %s" % (what, size, form)
-                    net_case(bench, case, vio, peer, goal, ["--size=%d" % size, *flags])
-
-
-def net_case(bench, case, vio, peer, goal, arguments):
-    takers = {d.name: lambda d=d: sample_net(bench, d, arguments) for d in (vio, peer)}
-    medians = repeat("net", case, takers, bench)
-    table(bench, "net", case, medians, peer.name)
-    verdict(bench, "net", case, vio.name, ratio(medians[vio.name], medians[peer.name]), goal, peer.name)
-    if vio.mode == "rx":
-        # apart from the rate: reading what came costs the driver something
-        sample = sample_net(bench, vio, ["--check", *arguments])
-        wrong = None if sample is None else sample["lost"] + sample["disordered"] + sample["foreign"]
-        verdict(bench, "net", case, "lost or out of order", wrong, 0, "frames", higher=False)
-
-
-def context_switches(pid):
-    total = 0
-    for task in os.listdir("/proc/%d/task" % pid):
-        with open("/proc/%d/task/%s/status" % (pid, task)) as status:
-            total += sum(int(line.split()[1]) for line in status if "voluntary_ctxt_switches" in line)
-    return total
-
-
 # ---------------------------------------------------------------- the whole
 
 def first_line(*command):
@@ -658,9 +359,11 @@ def arguments():
     parser.add_argument("--tries", type=int, default=6, help="for one sample that nothing disturbs")
     parser.add_argument("--data", help="folder for files on disk (BUILD/bench/data)")
     parser.add_argument("--tmpfs", default="/dev/shm")
-    parser.add_argument("--net-ring", type=int, default=256, help="entries of a network device's queues")
+    parser.add_argument("--net-ring", default="256,1024", help="entries of a network device's queues (256,1024)")
+    parser.add_argument("--case", default="", help="network: only the cases with this text in their name")
     parser.add_argument("--large", type=int, default=4096, help="MiB of the file that is not cached")
     options = parser.parse_args()
+    options.net_ring = [int(n) for n in options.net_ring.split(",")]
     unknown = set(options.only.split(",")) - set(SUITES)
     if unknown:
         parser.error("no suite %s; there are: %s" % (", ".join(sorted(unknown)), " ".join(SUITES)))
@@ -670,7 +373,7 @@ def arguments():
 def main():
     options = arguments()
     bench = Bench(options)
-    if bench.qsd is None and options.only != "net":
+    if bench.qsd is None and not set(options.only.split(",")) <= set(NETWORK):
         sys.exit("bench: qemu-storage-daemon is not installed: scripts/install-deps.sh bench")
     bench.qsd_name = first_line(bench.qsd, "--version") if bench.qsd else "no qemu-storage-daemon"
     about = environment(bench)

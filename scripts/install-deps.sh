@@ -49,6 +49,14 @@ bench='
 qemu-system-common:qemu-storage-daemon, which vio is measured against
 fio:reference figures of files without virtio between
 libdpdk-dev:driver and device of DPDK, which the network figures need
+qemu-system-x86:the guest of the tap figures, and its own virtio-net beside vio
+busybox-static:shell of that guest
+cpio:packs its initramfs
+kmod:depmod for its modules
+iproute2:ip, in the guest and for the network namespace of the tap
+iperf3:load on the tap, in the guest and against the host
+ethtool:offloads in the guest
+iputils-ping:part of the guest
 '
 
 only_check=no

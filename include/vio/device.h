@@ -289,6 +289,7 @@ struct vio_queue_counters {
     uint64_t publishes; /* how often some of them were shown */
     uint64_t calls;     /* used buffer notifications sent */
     uint64_t services;  /* calls of vio_device_queue_service() */
+    uint64_t idle;      /* of services, those that found nothing to do */
     uint64_t kicks;     /* available buffer notifications seen */
     uint64_t faults;
 };

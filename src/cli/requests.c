@@ -92,10 +92,10 @@ static json_t *queue_counters(const struct vio_device *dev, uint16_t q)
     struct vio_queue_counters c;
 
     vio_device_queue_counters(dev, q, &c);
-    return json_pack("{s:i, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "queue", (int)q, "running",
+    return json_pack("{s:i, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "queue", (int)q, "running",
                      vio_device_queue_running(dev, q), "buffers", json_count(c.buffers), "publishes",
-                     json_count(c.publishes), "calls", json_count(c.calls), "services", json_count(c.services), "kicks",
-                     json_count(c.kicks), "faults", json_count(c.faults));
+                     json_count(c.publishes), "calls", json_count(c.calls), "services", json_count(c.services), "idle",
+                     json_count(c.idle), "kicks", json_count(c.kicks), "faults", json_count(c.faults));
 }
 
 static bool ever_ran(const struct vio_device *dev, uint16_t q)

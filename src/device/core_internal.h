@@ -54,7 +54,7 @@ struct core_queue {
     unsigned miss_access;
 
     /* written by the owner, read by anyone */
-    _Atomic uint64_t buffers, publishes, calls, services, kicks, faults;
+    _Atomic uint64_t buffers, publishes, calls, services, idle, kicks, faults;
 };
 
 struct vio_device {

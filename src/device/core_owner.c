@@ -136,6 +136,8 @@ unsigned vio_device_queue_service(struct vio_device *dev, uint16_t queue, unsign
     enter_service(dev);
     done = dev->type->service(dev->self, queue, budget);
     core_count(&q->services, 1);
+    if (done == 0)
+        core_count(&q->idle, 1);
     report(dev, q);
     /* Last: with no host, this may end in a reset and take the queue away. */
     leave_service(dev);
@@ -285,6 +287,7 @@ void vio_device_queue_counters(const struct vio_device *dev, uint16_t queue, str
     out->publishes = atomic_load_explicit(&q->publishes, memory_order_relaxed);
     out->calls = atomic_load_explicit(&q->calls, memory_order_relaxed);
     out->services = atomic_load_explicit(&q->services, memory_order_relaxed);
+    out->idle = atomic_load_explicit(&q->idle, memory_order_relaxed);
     out->kicks = atomic_load_explicit(&q->kicks, memory_order_relaxed);
     out->faults = atomic_load_explicit(&q->faults, memory_order_relaxed);
 }

@@ -85,7 +85,7 @@ def test_devices_and_counters(folder):
     queues = {q["queue"]: q for q in got["devices"][0]["queues"]}
     equal(set(queues), {0, 1}, "queues that ran")
     equal((queues[1]["buffers"], queues[1]["faults"], queues[1]["running"]), (10, 0, True))
-    equal(set(queues[1]), {"queue", "running", "buffers", "publishes", "calls", "services", "kicks", "faults"})
+    equal(set(queues[1]), {"queue", "running", "buffers", "publishes", "calls", "services", "idle", "kicks", "faults"})
     front.close()
     client.close()
     serve.stop()

@@ -54,10 +54,14 @@ static void one_submit_and_one_publish_a_batch(void **state)
     assert_int_equal(after.publishes - before.publishes, 1);
     assert_int_equal(after.buffers - before.buffers, 16);
     assert_int_equal(after.services - before.services, 1);
+    assert_int_equal(after.idle, before.idle);
     assert_int_equal(b->rig.used[0], 1);
     assert_int_equal(after.calls - before.calls, 1);
     for (unsigned i = 0; i < 16; i++)
         assert_int_equal(collect_one(b, 0, i), 513);
+    assert_int_equal(vio_device_queue_service(b->rig.dev, 0, 64), 0);
+    vio_device_queue_counters(b->rig.dev, 0, &after);
+    assert_int_equal(after.idle - before.idle, 1);
 }
 
 static void the_budget_is_kept(void **state)
