@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <vio/drv_generic.h>
 #include <vio/vhost_user_driver.h>
 #include "common.h"
 #include "load.h"
@@ -39,7 +40,9 @@ static const char usage[] =
 struct options {
     const char *socket;
     struct load_params load;
-    struct vio_vud_setup setup;
+    struct vio_features features;
+    uint16_t queue_size, indirect_max;
+    bool poll_kick, small_pages;
     double warmup, hold;
     bool fill;
     int cpu, peer_cpu;
@@ -75,16 +78,16 @@ static const struct option long_options[] = {
 
 static void kick(void *ctx)
 {
-    vio_vud_kick(ctx, 0);
+    vio_drvdev_kick(ctx, 0);
 }
 
 static void wait_for_call(void *ctx)
 {
-    struct pollfd call = { .fd = vio_vud_call_fd(ctx, 0), .events = POLLIN };
+    struct pollfd call = { .fd = vio_drvdev_event_fd(ctx, 0), .events = POLLIN };
 
     if (poll(&call, 1, 5000) == 0)
         bench_die("the device did not call for 5 s");
-    vio_vud_call_clear(ctx, 0);
+    vio_drvdev_event(ctx, 0);
 }
 
 static void set_option(struct options *o, int option)
@@ -102,16 +105,16 @@ static void set_option(struct options *o, int option)
     case O_SIZE: o->load.size = bench_number("--size", optarg); break;
     case O_SECONDS: o->load.seconds = atof(optarg); break;
     case O_WARMUP: o->warmup = atof(optarg); break;
-    case O_QUEUE_SIZE: o->setup.queue_size = (uint16_t)bench_number("--queue-size", optarg); break;
-    case O_PACKED: vio_features_set(&o->setup.features, VIRTIO_F_RING_PACKED); break;
+    case O_QUEUE_SIZE: o->queue_size = (uint16_t)bench_number("--queue-size", optarg); break;
+    case O_PACKED: vio_features_set(&o->features, VIRTIO_F_RING_PACKED); break;
     case O_INDIRECT:
-        vio_features_set(&o->setup.features, VIRTIO_F_INDIRECT_DESC);
-        o->setup.indirect_max = 4;
+        vio_features_set(&o->features, VIRTIO_F_INDIRECT_DESC);
+        o->indirect_max = 4;
         break;
-    case O_EVENT_IDX: vio_features_set(&o->setup.features, VIRTIO_F_EVENT_IDX); break;
-    case O_IN_ORDER: vio_features_set(&o->setup.features, VIRTIO_F_IN_ORDER); break;
-    case O_POLL_KICK: o->setup.poll_kick = true; break;
-    case O_SMALL_PAGES: o->setup.small_pages = true; break;
+    case O_EVENT_IDX: vio_features_set(&o->features, VIRTIO_F_EVENT_IDX); break;
+    case O_IN_ORDER: vio_features_set(&o->features, VIRTIO_F_IN_ORDER); break;
+    case O_POLL_KICK: o->poll_kick = true; break;
+    case O_SMALL_PAGES: o->small_pages = true; break;
     case O_LATENCY: o->load.latency = true; break;
     case O_FILL: o->fill = true; break;
     case O_WAIT: o->load.wait = wait_for_call; break;
@@ -134,40 +137,72 @@ static void parse(struct options *o, int argc, char **argv)
     }
     if (o->load.block == 0 || o->load.block % VIRTIO_BLK_SECTOR != 0 || o->load.depth == 0)
         bench_die("--block must be whole sectors and --depth at least 1");
-    vio_features_set(&o->setup.features, VIRTIO_F_VERSION_1);
-    o->setup.queues = 1;
-    o->setup.buffer_bytes = load_memory(o->load.depth, o->load.block);
+    vio_features_set(&o->features, VIRTIO_F_VERSION_1);
 }
 
-static struct vio_vud *connect_to(struct options *o)
+/* The device, all that is needed to reach it, and the driver's word of what it wants. */
+struct device {
+    struct vio_arena *arena;
+    struct vio_bus *bus;
+    struct vio_drvdev *d;
+    struct vio_drv_generic_driver driver;
+    struct vio_drvdev_queue_plan plan;
+};
+
+static struct vio_transport *connect_to(const struct options *o, struct device *dev)
 {
-    struct vio_vud_params params = { .path = o->socket, .fd = -1 };
-    struct vio_vud *v;
-    int error = vio_vud_create(&params, &v);
+    uint64_t rings = (UINT64_C(1) << 20) + (uint64_t)o->queue_size * (64 + o->indirect_max * 16u);
+    struct vio_arena_params memory = { .size = load_memory(o->load.depth, o->load.block) + rings,
+                                       .small_pages = o->small_pages, .populate = true };
+    struct vio_vud_params params = { .path = o->socket, .fd = -1, .type = VIRTIO_ID_BLOCK, .poll_kick = o->poll_kick,
+                                     .queue_size_max = o->queue_size };
+    char why[VIO_DRV_WHY];
+    struct vio_transport *t;
+    int error = vio_arena_create(&memory, &dev->arena);
 
     if (error)
-        bench_die("%s: %s", o->socket, strerror(-error));
-    if (vio_vud_connect(v) != 0)
-        bench_die("%s: %s", o->socket, vio_vud_why(v));
+        bench_die("no %" PRIu64 " bytes of memory to share: %s", memory.size, strerror(-error));
+    params.arena = dev->arena;
+    if (vio_vud_create(&params, &t, why) != 0)
+        bench_die("%s: %s", o->socket, why);
+    if (vio_bus_create(t->platform, &dev->bus) != 0)
+        bench_die("no memory");
+    return t;
+}
+
+static void start(struct options *o, struct device *dev)
+{
+    struct vio_transport *t = connect_to(o, dev);
+    struct vio_drv_generic_params wanted = { .features = o->features, .needs = o->features, .plans = &dev->plan, .nr_plans = 1 };
+
     /* A driver that does not know FLUSH is owed a write-through disk (virtio 1.4, 5.2.6.2): not what is measured. */
-    if (vio_features_has(vio_vud_offered(v), VIRTIO_BLK_F_FLUSH))
-        vio_features_set(&o->setup.features, VIRTIO_BLK_F_FLUSH);
-    if (vio_vud_start(v, &o->setup) != 0)
-        bench_die("%s: %s", o->socket, vio_vud_why(v));
+    vio_features_set(&wanted.features, VIRTIO_BLK_F_FLUSH);
     /*
      * A call descriptor is there all the same: qemu-storage-daemon (libvhost-user) breaks off where it wants to call
      * and has none.
      */
-    vio_drvq_disarm_call(vio_vud_queue(v, 0));
-    return v;
+    dev->plan = (struct vio_drvdev_queue_plan){ .size = o->queue_size, .indirect_max = o->indirect_max };
+    vio_drv_generic_driver(&dev->driver, &wanted);
+    if (vio_bus_add(dev->bus, t, VIRTIO_ID_BLOCK, &dev->driver.driver, &dev->d) != 0 ||
+        vio_drvdev_status(dev->d) != VIO_DRVDEV_RUNS)
+        bench_die("%s: %s", o->socket, dev->d != NULL ? vio_drvdev_why(dev->d) : "no memory");
+    vio_drvq_disarm_call(vio_drvdev_queue(dev->d, 0));
+    o->features = vio_drvdev_features(dev->d);
+    o->load.queue = vio_drvdev_queue(dev->d, 0);
+    o->load.memory = t->platform->dma_alloc(t->platform->ctx, load_memory(o->load.depth, o->load.block), 4096,
+                                            &o->load.memory_addr);
+    if (o->load.memory == NULL)
+        bench_die("no memory for the buffers");
+    o->load.kick = kick;
+    o->load.ctx = dev->d;
 }
 
-static uint64_t disk_size(struct vio_vud *v)
+static uint64_t disk_size(struct vio_drvdev *d)
 {
     vio_le64 capacity;
 
-    if (vio_vud_config_read(v, 0, &capacity, sizeof(capacity)) != 0)
-        bench_die("%s", vio_vud_why(v));
+    if (vio_drvdev_config_read(d, 0, &capacity, sizeof(capacity)) != 0)
+        bench_die("%s", vio_drvdev_why(d));
     return vio_cpu(capacity) * VIRTIO_BLK_SECTOR;
 }
 
@@ -175,12 +210,12 @@ int main(int argc, char **argv)
 {
     struct options o = {
         .load = { .depth = 32, .batch = 16, .block = 4096, .seconds = 1 },
-        .setup = { .queue_size = 512 },
+        .queue_size = 512,
         .warmup = 0.2, .cpu = -1, .peer_cpu = -1,
     };
     double before = 0, after = 0, seconds;
     struct load_result result;
-    struct vio_vud *v;
+    struct device dev = { .d = NULL };
     uint64_t size;
 
     parse(&o, argc, argv);
@@ -188,15 +223,10 @@ int main(int argc, char **argv)
         before = bench_line_ns(o.cpu, o.peer_cpu);
     else if (o.cpu >= 0)
         bench_pin(o.cpu);
-    v = connect_to(&o);
-    size = disk_size(v);
+    start(&o, &dev);
+    size = disk_size(dev.d);
     if (o.load.size == 0 || o.load.size > size)
         o.load.size = size;
-    o.load.queue = vio_vud_queue(v, 0);
-    o.load.memory = vio_vud_memory(v).host;
-    o.load.memory_addr = vio_vud_memory(v).addr;
-    o.load.kick = kick;
-    o.load.ctx = v;
     if (o.fill)
         load_fill(&o.load);
     seconds = o.load.seconds;
@@ -210,9 +240,10 @@ int main(int argc, char **argv)
     printf("{");
     load_print(&o.load, &result);
     printf(", \"format\": \"%s\", \"queue_size\": %u, \"features\": \"0x%" PRIx64 "\", \"huge_pages\": %s",
-           vio_features_has(o.setup.features, VIRTIO_F_RING_PACKED) ? "packed" : "split", o.setup.queue_size,
-           o.setup.features.w[0], vio_vud_memory(v).huge ? "true" : "false");
-    vio_vud_destroy(v);
+           vio_features_has(o.features, VIRTIO_F_RING_PACKED) ? "packed" : "split", o.queue_size,
+           o.features.w[0], vio_arena_region(dev.arena).huge ? "true" : "false");
+    vio_bus_destroy(dev.bus);
+    vio_arena_destroy(dev.arena);
     if (o.cpu >= 0 && o.peer_cpu >= 0) {
         after = bench_line_ns(o.cpu, o.peer_cpu);
         printf(", \"line_ns_before\": %.1f, \"line_ns_after\": %.1f", before, after);

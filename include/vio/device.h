@@ -3,7 +3,7 @@
  * Purpose: the device core, where device types and transports meet: status machine, features, configuration
  * space, queues, faults, save and load (virtio 1.4, chapter 2 and 3.1).
  * Where it sits: device/core. A transport calls down with what the driver or front-end asked; the core calls the
- * device type; the core calls up to the transport through struct vio_transport_ops.
+ * device type; the core calls up to the transport through struct vio_device_transport_ops.
  * Threads: one control thread owns a device: every function here is its, unless it says "owner thread". A running
  * queue belongs to one owner thread (a worker of the embedder). With no host operations given, control thread
  * and owner are one and the embedder calls vio_device_queue_service() itself.
@@ -88,7 +88,7 @@ struct vio_device_type {
 };
 
 /* What the core asks of whoever carries the device to its driver. ctx is what attach was given. */
-struct vio_transport_ops {
+struct vio_device_transport_ops {
     /* Owner thread: a used buffer notification for this queue. */
     void (*used)(void *ctx, uint16_t queue);
     /* Control thread. */
@@ -142,7 +142,7 @@ struct vio_memory *vio_device_memory(struct vio_device *dev); /* owned by the de
 /* ---- for transports: what the driver or the front-end does */
 
 /* No queue goes live without a transport. One at a time: attaching replaces none. All queues are enabled then. */
-void vio_device_attach(struct vio_device *dev, const struct vio_transport_ops *ops, void *ctx);
+void vio_device_attach(struct vio_device *dev, const struct vio_device_transport_ops *ops, void *ctx);
 void vio_device_detach(struct vio_device *dev); /* resets, and forgets what the transport added to the features */
 
 /*

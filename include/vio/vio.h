@@ -3,12 +3,16 @@
 #ifndef VIO_VIO_H
 #define VIO_VIO_H
 
+#include <vio/arena.h>
 #include <vio/block.h>
 #include <vio/device.h>
+#include <vio/driver.h>
+#include <vio/drv_generic.h>
 #include <vio/fault.h>
 #include <vio/features.h>
 #include <vio/log.h>
 #include <vio/memory.h>
+#include <vio/platform.h>
 #include <vio/queue.h>
 #include <vio/types.h>
 #include <vio/vhost_user.h>

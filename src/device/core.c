@@ -154,7 +154,7 @@ struct vio_memory *vio_device_memory(struct vio_device *dev)
     return dev->memory;
 }
 
-void vio_device_attach(struct vio_device *dev, const struct vio_transport_ops *ops, void *ctx)
+void vio_device_attach(struct vio_device *dev, const struct vio_device_transport_ops *ops, void *ctx)
 {
     dev->transport = ops;
     dev->transport_ctx = ctx;

@@ -63,7 +63,7 @@ struct vio_device {
     const struct vio_log *log;
     const struct vio_host_ops *host;
     void *host_ctx;
-    const struct vio_transport_ops *transport;
+    const struct vio_device_transport_ops *transport;
     void *transport_ctx;
     struct vio_memory *memory;
     char *name;

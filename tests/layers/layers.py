@@ -18,13 +18,16 @@ TRANSPORTS = ["vhost_user_driver", "vhost_user", "vhost_kernel", "vfio_user"]  #
 # Each public header belongs to the layer that implements it.
 PUBLIC = {
     "types": "base", "log": "base", "features": "base",
+    "platform": "base", "io": "base",
     "block": "base",  # the interfaces that devices and backends share, and base/ types only
     "net": "base",
-    "memory": "memory", "cursor": "memory",
+    "memory": "memory", "cursor": "memory", "arena": "memory",
     "fault": "ring", "queue": "ring",
     "device": "device/core", "driver": "driver/core",
+    "drv_generic": "driver/generic",
     "vhost_user": "transport/vhost_user",
     "vhost_user_driver": "transport/vhost_user_driver",
+    "mmio_driver": "transport/mmio_driver", "pci_driver": "transport/pci_driver",
     "vio": "cli",  # it includes all
 }
 

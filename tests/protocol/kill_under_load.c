@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include <vio/drv_generic.h>
 #include <vio/vhost_user_driver.h>
 #include "driver/blk.h"
 #include "spec/blk.h"
@@ -23,10 +24,15 @@ enum { BLOCKS = 256, BLOCK = 4096, DEPTH = 64, KILLS = 12, ROUND_MS = 60, DATA_A
 struct rig {
     char dir[64], image[96], socket[96];
     pid_t vio;
-    struct vio_vud *v;
+    struct vio_arena *arena;
+    struct vio_bus *bus;
+    struct vio_drvdev *d;
+    struct vio_drv_generic_driver driver;
+    char why[VIO_DRV_WHY];
     struct vio_drvblk *client;
     void *client_memory;
-    struct vio_vud_memory memory;
+    uint8_t *memory;
+    uint64_t memory_addr;
     uint64_t version[BLOCKS];  /* of the last write that was submitted */
     uint32_t block_of[DEPTH];  /* by token */
     bool busy[BLOCKS];
@@ -36,7 +42,7 @@ struct rig {
 
 static void die(const struct rig *r, const char *what)
 {
-    printf("not ok - %s: %s\n", what, r->v != NULL ? vio_vud_why(r->v) : "");
+    printf("not ok - %s: %s\n", what, r->d != NULL ? vio_drvdev_why(r->d) : r->why);
     if (r->vio > 0)
         kill(r->vio, SIGKILL);
     exit(1);
@@ -70,18 +76,22 @@ static void start_vio(struct rig *r)
         die(r, "fork");
 }
 
-static void connect_to(struct rig *r, bool again)
+/* The first time: makes the transport. Later: the device came back. */
+static struct vio_transport *connect_to(struct rig *r, bool again)
 {
+    struct vio_vud_params params = { .path = r->socket, .fd = -1, .type = VIRTIO_ID_BLOCK, .arena = r->arena };
     int64_t limit = now_ms() + 20000;
+    struct vio_transport *t = NULL;
     int error;
 
     do {
-        error = again ? vio_vud_reconnect(r->v) : vio_vud_connect(r->v);
+        error = again ? vio_drvdev_reconnect(r->d) : vio_vud_create(&params, &t, r->why);
         if (error == 0)
-            return;
+            return t;
         usleep(2000);
     } while (now_ms() < limit && waitpid(r->vio, NULL, WNOHANG) == 0);
     die(r, again ? "cannot reconnect" : "cannot connect");
+    return NULL;
 }
 
 /* A version of a block is told from every other in each of its 8-byte words. */
@@ -111,11 +121,11 @@ static void submit(struct rig *r)
     while (r->nr_idle > 0) {
         uint32_t token = r->idle[r->nr_idle - 1], block = pick(r);
         uint64_t at = DATA_AT + (uint64_t)token * BLOCK;
-        struct vio_buf data = { r->memory.addr + at, BLOCK };
+        struct vio_buf data = { r->memory_addr + at, BLOCK };
         struct vio_drvblk_op op = { .type = VIRTIO_BLK_T_OUT, .sector = (uint64_t)block * BLOCK / VIRTIO_BLK_SECTOR,
                                     .nr_data = 1, .data = &data, .token = token };
 
-        stamp((uint8_t *)r->memory.host + at, block, r->versions + 1);
+        stamp(r->memory + at, block, r->versions + 1);
         if (vio_drvblk_put(r->client, &op, 1) != 1)
             die(r, "the queue is full too early");
         r->nr_idle--;
@@ -123,8 +133,7 @@ static void submit(struct rig *r)
         r->block_of[token] = block;
         r->busy[block] = true;
     }
-    if (vio_drvblk_publish(r->client))
-        vio_vud_kick(r->v, 0);
+    vio_drvdev_publish(r->d, 0);
 }
 
 static unsigned collect(struct rig *r)
@@ -141,15 +150,16 @@ static unsigned collect(struct rig *r)
         r->idle[r->nr_idle++] = token;
     }
     r->done += n;
-    if (n == 0 && vio_drvq_fault(vio_vud_queue(r->v, 0)) != VIO_FAULT_NONE)
-        die(r, vio_fault_text(vio_drvq_fault(vio_vud_queue(r->v, 0))));
+    if (n == 0 && vio_drvq_fault(vio_drvdev_queue(r->d, 0)) != VIO_FAULT_NONE)
+        die(r, vio_fault_text(vio_drvq_fault(vio_drvdev_queue(r->d, 0))));
     return n;
 }
 
 static void setup(struct rig *r, bool packed)
 {
-    struct vio_vud_params params = { .path = r->socket, .fd = -1 };
-    struct vio_vud_setup setup = { .queues = 1, .queue_size = 256, .buffer_bytes = DATA_AT + DEPTH * BLOCK };
+    struct vio_arena_params memory = { .size = 8 << 20, .populate = true };
+    struct vio_drv_generic_params wanted = { .queue_size = 256 };
+    struct vio_transport *t;
     struct vio_drvblk_params blk = { .depth = DEPTH };
     int fd;
 
@@ -162,21 +172,25 @@ static void setup(struct rig *r, bool packed)
     if (fd < 0 || ftruncate(fd, BLOCKS * BLOCK) != 0)
         die(r, "no image");
     close(fd);
-    if (vio_vud_create(&params, &r->v) != 0)
-        die(r, "create");
+    if (vio_arena_create(&memory, &r->arena) != 0)
+        die(r, "no arena");
     start_vio(r);
-    connect_to(r, false);
-    vio_features_set(&setup.features, VIRTIO_F_VERSION_1);
-    vio_features_set(&setup.features, VIRTIO_BLK_F_FLUSH);
+    t = connect_to(r, false);
+    vio_features_set(&wanted.features, VIRTIO_BLK_F_FLUSH);
     if (packed)
-        vio_features_set(&setup.features, VIRTIO_F_RING_PACKED);
-    if (vio_vud_start(r->v, &setup) != 0)
+        vio_features_set(&wanted.features, VIRTIO_F_RING_PACKED);
+    wanted.needs = wanted.features;
+    vio_drv_generic_driver(&r->driver, &wanted);
+    if (vio_bus_create(t->platform, &r->bus) != 0 || vio_bus_add(r->bus, t, 0, &r->driver.driver, &r->d) != 0 ||
+        vio_drvdev_status(r->d) != VIO_DRVDEV_RUNS)
         die(r, "cannot start");
-    r->memory = vio_vud_memory(r->v);
+    r->memory = t->platform->dma_alloc(t->platform->ctx, DATA_AT + DEPTH * BLOCK, 4096, &r->memory_addr);
+    if (r->memory == NULL)
+        die(r, "no buffers");
     r->client_memory = aligned_alloc(64, vio_drvblk_bytes(DEPTH));
-    blk.queue = vio_vud_queue(r->v, 0);
-    blk.slots = r->memory.host;
-    blk.slots_addr = r->memory.addr;
+    blk.queue = vio_drvdev_queue(r->d, 0);
+    blk.slots = r->memory;
+    blk.slots_addr = r->memory_addr;
     if (r->client_memory == NULL || vio_drvblk_init(r->client_memory, &blk, &r->client) != 0)
         die(r, "no client");
     for (uint32_t i = 0; i < DEPTH; i++)
@@ -235,19 +249,18 @@ static void run(bool packed, uint64_t seed)
         left += vio_drvblk_in_flight(r.client);
         submit(&r); /* also what is made available while nobody is there */
         start_vio(&r);
-        connect_to(&r, true);
+        (void)connect_to(&r, true);
     }
     for (int64_t limit = now_ms() + 20000; vio_drvblk_in_flight(r.client) > 0;) {
         if (now_ms() > limit)
             die(&r, "a write never came back");
         collect(&r);
     }
-    if (vio_vud_stop(r.v) != 0)
-        die(&r, "stop");
+    vio_bus_destroy(r.bus);
     check(&r);
     kill(r.vio, SIGTERM);
     waitpid(r.vio, NULL, 0);
-    vio_vud_destroy(r.v);
+    vio_arena_destroy(r.arena);
     free(r.client_memory);
     remove_all(&r);
     printf("ok - %s: killed %d times under %llu writes, %llu of them in flight then: each is there\n",

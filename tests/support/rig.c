@@ -96,7 +96,7 @@ static void on_miss(void *ctx, uint16_t queue, uint64_t iova, unsigned access)
     rig->miss_access = access;
 }
 
-static const struct vio_transport_ops rig_ops = {
+static const struct vio_device_transport_ops rig_ops = {
     .used = on_used,
     .config_changed = on_config,
     .needs_reset = on_needs_reset,

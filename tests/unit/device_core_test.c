@@ -526,7 +526,7 @@ static int toy_kick(void *ctx, uint16_t queue)
 
 static void kicks_never_block(void **state)
 {
-    static const struct vio_transport_ops ops = { .kick_fd = toy_kick };
+    static const struct vio_device_transport_ops ops = { .kick_fd = toy_kick };
     struct toy *toy = *state;
     struct vio_device *dev = toy->rig.dev;
     struct vio_queue_counters c;

@@ -218,7 +218,7 @@ void vu_vring_lose(struct vu_session *s, uint64_t uva, uint64_t size);
 int vu_vring_enable_all(struct vu_session *s);
 void vu_inband(struct vu_session *s);
 
-extern const struct vio_transport_ops vu_transport_ops;
+extern const struct vio_device_transport_ops vu_transport_ops;
 
 /* ---- inflight.c */
 void vu_inflight_end(struct vu_session *s);

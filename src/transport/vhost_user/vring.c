@@ -501,7 +501,7 @@ static void vu_iotlb_miss(void *ctx, uint16_t queue, uint64_t iova, unsigned acc
     vu_channel_push(s);
 }
 
-const struct vio_transport_ops vu_transport_ops = {
+const struct vio_device_transport_ops vu_transport_ops = {
     .used = vu_used,
     .config_changed = vu_config_changed,
     .needs_reset = vu_needs_reset,

@@ -39,6 +39,15 @@ const char *vud_message_name(uint32_t request)
         [VHOST_USER_SET_INFLIGHT_FD] = "SET_INFLIGHT_FD",
         [VHOST_USER_SET_STATUS] = "SET_STATUS",
         [VHOST_USER_GET_STATUS] = "GET_STATUS",
+        [VHOST_USER_SET_LOG_BASE] = "SET_LOG_BASE",
+        [VHOST_USER_SET_VRING_ERR] = "SET_VRING_ERR",
+        [VHOST_USER_SET_BACKEND_REQ_FD] = "SET_BACKEND_REQ_FD",
+        [VHOST_USER_RESET_DEVICE] = "RESET_DEVICE",
+        [VHOST_USER_GET_MAX_MEM_SLOTS] = "GET_MAX_MEM_SLOTS",
+        [VHOST_USER_ADD_MEM_REG] = "ADD_MEM_REG",
+        [VHOST_USER_REM_MEM_REG] = "REM_MEM_REG",
+        [VHOST_USER_SET_DEVICE_STATE_FD] = "SET_DEVICE_STATE_FD",
+        [VHOST_USER_CHECK_DEVICE_STATE] = "CHECK_DEVICE_STATE",
     };
 
     if (request >= sizeof(names) / sizeof(names[0]) || names[request] == NULL)
@@ -53,7 +62,7 @@ int vud_fail(struct vio_vud *v, int error, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(v->why, sizeof(v->why), format, arguments);
     va_end(arguments);
-    vio_log(v->log, VIO_LOG_DEBUG, "vhost-user driver", "%s", v->why);
+    vio_log(v->log, VIO_LOG_DEBUG, v->t.name, "%s", v->why);
     return error;
 }
 
@@ -62,6 +71,15 @@ void vud_hang_up(struct vio_vud *v)
     if (v->fd >= 0)
         close(v->fd);
     v->fd = -1;
+    v->shared = false;
+    vud_events_gone(v);
+}
+
+bool vud_alive(const struct vio_vud *v)
+{
+    struct pollfd p = { .fd = v->fd, .events = POLLRDHUP };
+
+    return v->fd >= 0 && poll(&p, 1, 0) == 0;
 }
 
 /* The line is no longer in step: whatever comes next on it cannot be told apart. */
@@ -74,13 +92,8 @@ static int drop(struct vio_vud *v, int error, uint32_t request, const char *what
 int vud_connect_socket(struct vio_vud *v)
 {
     vud_hang_up(v);
-    if (!v->has_path) {
-        if (v->given_fd < 0)
-            return vud_fail(v, -ENOTCONN, "the socket that was given has been used up, and there is no path");
-        v->fd = v->given_fd;
-        v->given_fd = -1;
-        return 0;
-    }
+    if (!v->has_path)
+        return vud_fail(v, -ENOTCONN, "the socket that was given is gone, and there is no path to look for another");
     v->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (v->fd < 0)
         return vud_fail(v, -errno, "socket: %s", strerror(errno));
@@ -169,7 +182,7 @@ static int send_all(struct vio_vud *v, const struct vud_msg *msg, uint32_t flags
 }
 
 /* Keeps the first descriptor where one is wanted, and closes all others. */
-static void take_fds(struct msghdr *m, int *fd)
+void vud_take_fds(struct msghdr *m, int *fd)
 {
     for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c != NULL; c = CMSG_NXTHDR(m, c)) {
         size_t n;
@@ -212,7 +225,7 @@ static int receive(struct vio_vud *v, void *to, size_t size, int64_t deadline, i
         if (n < 0 && errno != EAGAIN && errno != EINTR)
             return -errno;
         if (n > 0) {
-            take_fds(&m, fd);
+            vud_take_fds(&m, fd);
             done += (size_t)n;
         }
     }

@@ -21,8 +21,12 @@
 #define EMSGSIZE 90
 #define EOPNOTSUPP 95
 #define ENOTSUP 95
+#define ECONNRESET 104
 #define ENOBUFS 105
+#define ENOTCONN 107
+#define ETIMEDOUT 110
 #define EALREADY 114
+#define EINPROGRESS 115
 #define ECANCELED 125
 
 #endif
