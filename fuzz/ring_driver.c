@@ -55,6 +55,7 @@ static void begin(struct bench *b, struct input *in)
         vio_features_set(&b->params.features, VIRTIO_F_EVENT_IDX);
     if (bits & 8)
         vio_features_set(&b->params.features, VIRTIO_F_IN_ORDER);
+    b->params.in_turn = (bits & 16) != 0;
     l = vio_queue_layout(b->params.size, b->packed);
     b->params.desc = b->desc = area(l.desc_bytes);
     b->params.driver = b->driver = area(l.driver_bytes);
@@ -102,6 +103,27 @@ static void put(struct bench *b, uint8_t shape)
     b->state[b->next++] = 1;
     b->fresh++;
     b->in_flight++;
+}
+
+/* A burst of one-piece buffers, at most one of them empty. */
+static void express(struct bench *b, uint8_t shape)
+{
+    struct vio_packet packet[16];
+    unsigned n = shape & 15, put, empty = shape >> 5 == 7 ? shape >> 1 & 7 : 16;
+    bool writable = (shape & 16) != 0;
+
+    if (b->next + n > TOKENS)
+        return;
+    for (unsigned i = 0; i < n; i++)
+        packet[i] = (struct vio_packet){ 0x5000 + i * 256, b->next + i, i == empty ? 0 : PIECE };
+    put = vio_drvq_express_put(b->q, packet, n, writable);
+    FUZZ_CHECK(put <= n && put <= empty);
+    for (unsigned i = 0; i < put; i++) {
+        b->writable[b->next] = writable ? PIECE : 0;
+        b->state[b->next++] = 1;
+    }
+    b->fresh += put;
+    b->in_flight += put;
 }
 
 static void publish(struct bench *b)
@@ -182,7 +204,10 @@ static void step(struct bench *b, struct input *in)
         publish(b);
         break;
     case 3:
-        rewind_all(b);
+        if (op & 16)
+            express(b, input_u8(in));
+        else
+            rewind_all(b);
         break;
     case 4:
     case 5:

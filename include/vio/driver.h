@@ -218,6 +218,7 @@ struct vio_drvdev_queue_plan {
     uint16_t size;         /* wanted; the device's largest is the limit. 0: the largest, at most 256 */
     uint16_t indirect_max; /* descriptors of an indirect table; 0: no tables */
     bool polled;           /* no callback: collected by looking */
+    bool in_turn;          /* for packets: see struct vio_drvq_params */
     /* Used buffers are there; from vio_drvdev_event() and vio_drvdev_interrupt(). NULL with polled. */
     void (*callback)(struct vio_drvdev *d, uint16_t queue);
 };

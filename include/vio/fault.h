@@ -45,6 +45,7 @@ enum vio_fault {
     VIO_FAULT_QUEUE_ADDR,        /* an area that is not in memory in one piece */
     VIO_FAULT_INFLIGHT,          /* in-flight region that contradicts the ring */
     VIO_FAULT_RING_STATE,        /* saved indices that contradict each other or the ring */
+    VIO_FAULT_USED_FRAME,        /* the device's: a received frame of more buffers than the queue has */
     VIO_FAULT_COUNT_
 };
 

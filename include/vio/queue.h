@@ -193,6 +193,11 @@ struct vio_drvq_params {
     void *indirect;                /* size * indirect_max * 16 bytes for tables, or NULL: never indirect */
     uint64_t indirect_addr;        /* the same as the device addresses it */
     uint16_t indirect_max;         /* descriptors a table holds */
+    /*
+     * For packets: descriptors are used in turn and not the last free one first. Buffers of one descriptor that come back in
+     * their order then leave a split queue's available ring as it is: its lines stay in both sides' caches.
+     */
+    bool in_turn;
     const struct vio_queue_state *resume; /* NULL: a fresh ring */
 };
 
@@ -207,6 +212,16 @@ int vio_drvq_start(void *mem, const struct vio_drvq_params *params, struct vio_d
  */
 int vio_drvq_put(struct vio_drvq *q, const struct vio_buf *bufs, unsigned nr_r, unsigned nr_w, uint64_t token)
     VIO_MUST_CHECK;
+/*
+ * The express way, for packets: up to n buffers of one direct descriptor each, all device-readable or all device-writable.
+ * Returns how many were put: fewer where no descriptor is free, at an empty one, or where the queue is broken. For the rest as put.
+ */
+struct vio_packet {
+    uint64_t addr;
+    uint64_t token;
+    uint32_t len;
+};
+unsigned vio_drvq_express_put(struct vio_drvq *q, const struct vio_packet *packets, unsigned n, bool writable) VIO_MUST_CHECK;
 /* Takes back what was put since the last publish. */
 void vio_drvq_rewind(struct vio_drvq *q);
 /* Shows the device all that was put; true where it wants an available buffer notification. */
@@ -225,6 +240,8 @@ unsigned vio_drvq_in_flight(const struct vio_drvq *q);
 unsigned vio_drvq_free(const struct vio_drvq *q); /* descriptors free */
 struct vio_queue_state vio_drvq_state(const struct vio_drvq *q);
 enum vio_fault vio_drvq_fault(const struct vio_drvq *q);
+/* Breaks the queue, for what a driver finds in its buffers: the first fault stays. */
+void vio_drvq_break(struct vio_drvq *q, enum vio_fault fault);
 
 /* Bytes of the three areas for a queue of `size` (virtio 1.4, 2.7 and 2.8.10.1), and their alignment. */
 struct vio_queue_layout {

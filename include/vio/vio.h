@@ -7,7 +7,9 @@
 #include <vio/block.h>
 #include <vio/device.h>
 #include <vio/driver.h>
+#include <vio/drv_blk.h>
 #include <vio/drv_generic.h>
+#include <vio/drv_net.h>
 #include <vio/fault.h>
 #include <vio/features.h>
 #include <vio/log.h>

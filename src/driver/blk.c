@@ -26,6 +26,7 @@ struct vio_drvblk {
     uint64_t slots_addr;
     uint32_t depth;
     uint32_t nr_free;
+    uint32_t size_max;
     uint64_t *tokens;
     uint32_t *free; /* a stack: the slot that came back last is still in the cache */
 };
@@ -53,6 +54,7 @@ int vio_drvblk_init(void *mem, const struct vio_drvblk_params *params, struct vi
     c->slots_addr = params->slots_addr;
     c->depth = params->depth;
     c->nr_free = params->depth;
+    c->size_max = params->size_max != 0 ? params->size_max : UINT32_MAX;
     c->tokens = (uint64_t *)(void *)((uint8_t *)mem + head_bytes());
     c->free = (uint32_t *)(void *)(c->tokens + params->depth);
     for (uint32_t i = 0; i < params->depth; i++)
@@ -85,20 +87,40 @@ static bool shape_of(const struct vio_drvblk_op *op, bool *device_writes, bool *
     }
 }
 
+/* The data, no piece longer than the device takes; 0: these are more pieces than there is room for. */
+static unsigned pieces_of(const struct vio_drvblk *c, const struct vio_drvblk_op *op, struct vio_buf *bufs, unsigned nr)
+{
+    unsigned room = nr + VIO_DRVBLK_PIECES_MAX;
+
+    for (uint32_t i = 0; i < op->nr_data; i++) {
+        struct vio_buf rest = op->data[i];
+
+        while (rest.len > c->size_max && nr < room) {
+            bufs[nr++] = (struct vio_buf){ rest.addr, c->size_max };
+            rest.addr += c->size_max;
+            rest.len -= c->size_max;
+        }
+        if (nr == room)
+            return 0;
+        bufs[nr++] = rest;
+    }
+    return nr;
+}
+
 static bool put_one(struct vio_drvblk *c, const struct vio_drvblk_op *op)
 {
     struct vio_buf bufs[VIO_DRVBLK_PIECES_MAX + 2];
     uint32_t index = c->free[c->nr_free - 1];
     struct slot *slot = &c->slots[index];
     uint64_t addr = c->slots_addr + (uint64_t)index * sizeof(*slot);
+    bool device_writes, has_range, placed = op->type == VIRTIO_BLK_T_IN || op->type == VIRTIO_BLK_T_OUT;
     unsigned nr = 1, nr_r;
-    bool device_writes, has_range;
 
     if (!shape_of(op, &device_writes, &has_range))
         return false;
     slot->header.type = vio_le32_of(op->type);
     slot->header.reserved = vio_le32_of(0);
-    slot->header.sector = vio_le64_of(has_range ? 0 : op->sector);
+    slot->header.sector = vio_le64_of(placed ? op->sector : 0);
     slot->status = VIO_DRVBLK_NO_STATUS;
     bufs[0] = (struct vio_buf){ addr, sizeof(slot->header) };
     if (has_range) {
@@ -106,9 +128,11 @@ static bool put_one(struct vio_drvblk *c, const struct vio_drvblk_op *op)
         slot->range.num_sectors = vio_le32_of(op->sectors);
         slot->range.flags = vio_le32_of(op->flags);
         bufs[nr++] = (struct vio_buf){ addr + offsetof(struct slot, range), sizeof(slot->range) };
+    } else if (op->nr_data > 0) {
+        nr = pieces_of(c, op, bufs, nr);
+        if (nr == 0)
+            return false;
     }
-    for (uint32_t i = 0; i < op->nr_data; i++)
-        bufs[nr++] = op->data[i];
     nr_r = device_writes ? 1 : nr;
     bufs[nr++] = (struct vio_buf){ addr + offsetof(struct slot, status), 1 };
     if (vio_drvq_put(c->queue, bufs, nr_r, nr - nr_r, index) != 0)
@@ -132,6 +156,20 @@ bool vio_drvblk_publish(struct vio_drvblk *c)
     return vio_drvq_publish(c->queue);
 }
 
+static int16_t error_of(uint8_t status)
+{
+    switch (status) {
+    case VIRTIO_BLK_S_OK:
+        return 0;
+    case VIRTIO_BLK_S_IOERR:
+        return -EIO;
+    case VIRTIO_BLK_S_UNSUPP:
+        return -ENOTSUP;
+    default:
+        return -EPROTO;
+    }
+}
+
 unsigned vio_drvblk_collect(struct vio_drvblk *c, struct vio_drvblk_result *results, unsigned max)
 {
     struct vio_done done[VIO_QUEUE_BATCH];
@@ -144,9 +182,14 @@ unsigned vio_drvblk_collect(struct vio_drvblk *c, struct vio_drvblk_result *resu
         for (unsigned i = 0; i < got; i++) {
             uint32_t index = (uint32_t)done[i].token;
 
-            results[total + i].token = c->tokens[index];
-            results[total + i].len = done[i].len;
-            results[total + i].status = *(volatile const uint8_t *)&c->slots[index].status;
+            uint8_t status = *(volatile const uint8_t *)&c->slots[index].status;
+
+            results[total + i] = (struct vio_drvblk_result){
+                .token = c->tokens[index],
+                .len = done[i].len,
+                .status = status,
+                .error = error_of(status),
+            };
             c->free[c->nr_free++] = index;
         }
         total += got;
@@ -156,15 +199,25 @@ unsigned vio_drvblk_collect(struct vio_drvblk *c, struct vio_drvblk_result *resu
     return total;
 }
 
+uint64_t vio_drvblk_lost(struct vio_drvblk *c, uint64_t drvq_token)
+{
+    c->free[c->nr_free++] = (uint32_t)drvq_token;
+    return c->tokens[drvq_token];
+}
+
 bool vio_drvblk_detach(struct vio_drvblk *c, uint64_t *token)
 {
     uint64_t index;
 
     if (!vio_drvq_detach(c->queue, &index))
         return false;
-    *token = c->tokens[index];
-    c->free[c->nr_free++] = (uint32_t)index;
+    *token = vio_drvblk_lost(c, index);
     return true;
+}
+
+void vio_drvblk_queue(struct vio_drvblk *c, struct vio_drvq *queue)
+{
+    c->queue = queue;
 }
 
 uint32_t vio_drvblk_in_flight(const struct vio_drvblk *c)

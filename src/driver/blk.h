@@ -8,16 +8,10 @@
 #ifndef VIO_DRIVER_BLK_H
 #define VIO_DRIVER_BLK_H
 
-#include <vio/queue.h>
-
-/* Pieces of data in one request. */
-enum { VIO_DRVBLK_PIECES_MAX = 30 };
+#include <vio/drv_blk.h>
 
 /* Bytes of shared memory that each request in flight takes beside its data: one cache line, its own. */
 enum { VIO_DRVBLK_SLOT = 64 };
-
-/* What status holds until the device writes one; no status of the specification. */
-enum { VIO_DRVBLK_NO_STATUS = 0xff };
 
 struct vio_drvblk;
 
@@ -26,32 +20,13 @@ struct vio_drvblk_params {
     void *slots;            /* depth * VIO_DRVBLK_SLOT bytes of shared memory, 64-byte aligned... */
     uint64_t slots_addr;    /* ...and where the device sees them */
     uint32_t depth;         /* requests in flight at most, 1 to 65536 */
+    uint32_t size_max;      /* bytes of one piece: longer ones are cut; 0: no limit */
 };
 
 /* Private memory a client of this depth needs, 64-byte aligned. */
 size_t vio_drvblk_bytes(uint32_t depth);
 /* -EINVAL: no depth, or slots that are not aligned. mem belongs to the client until it is forgotten. */
 int vio_drvblk_init(void *mem, const struct vio_drvblk_params *params, struct vio_drvblk **out) VIO_MUST_CHECK;
-
-/*
- * One request. IN, GET_ID, GET_LIFETIME: the device writes data; OUT: it reads data; FLUSH: none; DISCARD, WRITE_ZEROES,
- * SECURE_ERASE: one range of `sectors` from `sector`, with `flags` (bit 0: unmap), and no data.
- */
-struct vio_drvblk_op {
-    uint32_t type; /* VIRTIO_BLK_T_* */
-    uint32_t sectors;
-    uint32_t flags;
-    uint32_t nr_data;
-    uint64_t sector; /* of 512 bytes */
-    const struct vio_buf *data;
-    uint64_t token;  /* the caller's; comes back with the result */
-};
-
-struct vio_drvblk_result {
-    uint64_t token;
-    uint32_t len;   /* bytes the device says it wrote, the status included */
-    uint8_t status; /* VIRTIO_BLK_S_*, or VIO_DRVBLK_NO_STATUS: it wrote none */
-};
 
 /*
  * Puts up to n requests into the queue; how many is returned. Fewer: no slot or no descriptor is free, an op is
@@ -65,5 +40,9 @@ unsigned vio_drvblk_collect(struct vio_drvblk *c, struct vio_drvblk_result *resu
 /* After the device is gone or reset: the token of a request that never came back; false: there is none. */
 bool vio_drvblk_detach(struct vio_drvblk *c, uint64_t *token);
 uint32_t vio_drvblk_in_flight(const struct vio_drvblk *c);
+/* Nothing is in flight any more, and the queue was made anew. */
+void vio_drvblk_queue(struct vio_drvblk *c, struct vio_drvq *queue);
+/* The caller's token of a request that `vio_drvq_detach` named; its slot is free again. */
+uint64_t vio_drvblk_lost(struct vio_drvblk *c, uint64_t drvq_token);
 
 #endif

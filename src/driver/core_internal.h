@@ -15,6 +15,7 @@ struct core_queue {
     void (*callback)(struct vio_drvdev *d, uint16_t queue);
     struct vio_transport_queue told;
     uint16_t indirect_max;
+    bool in_turn;
     void *mem; /* of drvq */
     size_t mem_bytes;
     void *shared; /* the areas, and the tables */

@@ -60,7 +60,8 @@ static int make_queue(struct vio_drvdev *d, struct core_queue *q)
 {
     const struct vio_platform *p = d->platform;
     struct areas a = areas_of(d, q->told.cfg.size, q->indirect_max);
-    struct vio_drvq_params params = { .size = q->told.cfg.size, .features = d->features, .indirect_max = q->indirect_max };
+    struct vio_drvq_params params = { .size = q->told.cfg.size, .features = d->features, .indirect_max = q->indirect_max,
+                                      .in_turn = q->in_turn };
     uint64_t align = d->t->queue_align > PAGE ? d->t->queue_align : (uint64_t)PAGE;
     uint8_t *shared;
     int error;
@@ -122,6 +123,7 @@ static int plan_queue(struct vio_drvdev *d, const struct vio_drvdev_queue_plan *
         return vio_drvdev_fail(d, -EPROTO, "queue %u: a size of %u cannot be (virtio 1.4, 2.7)", plan->queue, max);
     q->callback = plan->callback;
     q->told.polled = plan->polled;
+    q->in_turn = plan->in_turn;
     q->indirect_max = vio_drvdev_has(d, VIRTIO_F_INDIRECT_DESC) ? plan->indirect_max : 0;
     error = make_queue(d, q);
     if (error != 0)
@@ -272,7 +274,7 @@ int vio_drvdev_queue_reset(struct vio_drvdev *d, uint16_t queue, uint16_t size, 
     error = d->ops->queue_max(d->t, queue, &max);
     if (error != 0)
         return core_transport_failed(d, error, "queue reset");
-    again = (struct core_queue){ .callback = q->callback, .indirect_max = q->indirect_max };
+    again = (struct core_queue){ .callback = q->callback, .indirect_max = q->indirect_max, .in_turn = q->in_turn };
     again.told.polled = q->told.polled;
     again.told.cfg.size = size_of(d, size != 0 ? size : q->told.cfg.size, max);
     error = again.told.cfg.size == 0 ? -EINVAL : make_queue(d, &again);

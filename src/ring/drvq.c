@@ -16,7 +16,7 @@ static size_t line_up(size_t n)
 }
 
 struct layout {
-    size_t slot, next, order, end;
+    size_t slot, next, last, shown, order, end;
 };
 
 static struct layout layout_of(const struct vio_drvq_params *p)
@@ -25,7 +25,9 @@ static struct layout layout_of(const struct vio_drvq_params *p)
 
     l.slot = line_up(sizeof(struct vio_drvq));
     l.next = line_up(l.slot + p->size * sizeof(struct vio_drv_slot));
-    l.order = line_up(l.next + p->size * sizeof(uint16_t));
+    l.last = line_up(l.next + p->size * sizeof(uint16_t));
+    l.shown = line_up(l.last + p->size * sizeof(uint16_t));
+    l.order = line_up(l.shown + p->size * sizeof(uint16_t));
     l.end = line_up(l.order + p->size * sizeof(uint16_t));
     return l;
 }
@@ -84,6 +86,8 @@ int vio_drvq_start(void *mem, const struct vio_drvq_params *p, struct vio_drvq *
     q->in_order = vio_features_has(p->features, VIRTIO_F_IN_ORDER);
     q->slot = (struct vio_drv_slot *)(void *)((uint8_t *)mem + l.slot);
     q->next = (uint16_t *)(void *)((uint8_t *)mem + l.next);
+    q->last = (uint16_t *)(void *)((uint8_t *)mem + l.last);
+    q->shown = (uint16_t *)(void *)((uint8_t *)mem + l.shown);
     q->order = (uint16_t *)(void *)((uint8_t *)mem + l.order);
     if (p->indirect != NULL && vio_features_has(p->features, VIRTIO_F_INDIRECT_DESC)) {
         q->table = vio_shm_of(p->indirect);
@@ -92,18 +96,16 @@ int vio_drvq_start(void *mem, const struct vio_drvq_params *p, struct vio_drvq *
     }
     q->nr_free = q->size;
     q->nr_ids = q->size;
-    for (uint32_t i = 0; i < q->size; i++)
+    q->in_turn = p->in_turn || q->in_order;
+    q->free_tail = (uint16_t)(q->size - 1);
+    for (uint32_t i = 0; i < q->size; i++) {
         q->next[i] = (uint16_t)(packed ? q->size - 1 - i : (i + 1) % q->size);
+        q->shown[i] = UINT16_MAX; /* no id: nothing is known of what stands there */
+    }
     q->call_armed = true;
     set_state(q, p, &areas);
     *out = q;
     return 0;
-}
-
-/* Positions in order[] run round the ring; a division would cost more than the rest of put. */
-static inline uint32_t order_next(const struct vio_drvq *q, uint32_t at)
-{
-    return at + 1 == q->size ? 0 : at + 1;
 }
 
 int vio_drvq_put(struct vio_drvq *q, const struct vio_buf *bufs, unsigned nr_r, unsigned nr_w, uint64_t token)
@@ -129,15 +131,29 @@ int vio_drvq_put(struct vio_drvq *q, const struct vio_buf *bufs, unsigned nr_r, 
         return -EINVAL;
     id = q->packed ? packedd_put(q, bufs, nr_r, n, indirect) : splitd_put(q, bufs, nr_r, n, indirect);
     q->slot[id].token = token;
-    q->slot[id].writable = writable;
+    q->slot[id].writable = (uint32_t)vio_min_u64(writable, UINT32_MAX);
     q->slot[id].slots = (uint16_t)slots;
     q->slot[id].at = (uint16_t)q->order_tail;
     q->order[q->order_tail] = id;
-    q->order_tail = order_next(q, q->order_tail);
+    q->order_tail = drv_order_next(q, q->order_tail);
     q->nr_free -= slots;
     q->in_flight++;
     q->fresh++;
     return 0;
+}
+
+unsigned vio_drvq_express_put(struct vio_drvq *q, const struct vio_packet *packets, unsigned n, bool writable)
+{
+    unsigned put;
+
+    if (q->fault != VIO_FAULT_NONE)
+        return 0;
+    n = vio_min_u32(n, q->nr_free);
+    put = q->packed ? packedd_express(q, packets, n, writable) : splitd_express(q, packets, n, writable);
+    q->nr_free -= put;
+    q->in_flight += put;
+    q->fresh += put;
+    return put;
 }
 
 void vio_drvq_rewind(struct vio_drvq *q)
@@ -172,15 +188,15 @@ bool vio_drvq_publish(struct vio_drvq *q)
 }
 
 /* The buffer is the caller's again. */
-static void finish(struct vio_drvq *q, uint16_t id, uint32_t len, struct vio_done *done)
+static inline void finish(struct vio_drvq *q, bool packed, uint32_t id, uint32_t len, struct vio_done *done)
 {
     struct vio_drv_slot *s = &q->slot[id];
 
     *done = (struct vio_done){ .token = s->token, .len = len };
-    if (q->packed)
-        q->next[q->nr_ids++] = id;
+    if (packed)
+        q->next[q->nr_ids++] = (uint16_t)id;
     else
-        splitd_free(q, id);
+        splitd_free(q, (uint16_t)id);
     q->nr_free += s->slots;
     s->slots = 0;
     q->in_flight--;
@@ -196,7 +212,7 @@ static unsigned split_collect(struct vio_drvq *q, struct vio_done *done, unsigne
         splitd_used_at(q, &id, &len);
         if (!drv_id_ok(q, id) || !drv_len_ok(q, &q->slot[id], len))
             break;
-        finish(q, (uint16_t)id, len, &done[got]);
+        finish(q, false, id, len, &done[got]);
         q->used_idx++;
     }
     return got;
@@ -219,7 +235,7 @@ static unsigned packed_collect(struct vio_drvq *q, struct vio_done *done, unsign
         if (!drv_id_ok(q, id) || !drv_len_ok(q, &q->slot[id], len))
             break;
         slots = q->slot[id].slots;
-        finish(q, (uint16_t)id, len, &done[got++]);
+        finish(q, true, id, len, &done[got++]);
         packedd_used_step(q, slots);
     }
     return got;
@@ -254,7 +270,7 @@ static unsigned collect_ordered(struct vio_drvq *q, struct vio_done *done, unsig
 
     while (got < max && batch_begin(q)) {
         uint16_t id, slots;
-        uint64_t writable;
+        uint32_t writable;
 
         /* The batch ends at a buffer that is in flight and published, so we meet it before the order runs out. */
         if (q->in_flight == q->fresh || (!q->packed && q->used_seen == q->used_idx)) {
@@ -262,13 +278,12 @@ static unsigned collect_ordered(struct vio_drvq *q, struct vio_done *done, unsig
             break;
         }
         id = q->order[q->order_head];
-        q->order_head = order_next(q, q->order_head);
+        q->order_head = drv_order_next(q, q->order_head);
         slots = q->slot[id].slots;
         writable = q->slot[id].writable;
         if (id == q->batch_id)
             q->in_batch = false;
-        /* A length has 32 bits: of a whole buffer of 2^32 bytes it tells all but one. */
-        finish(q, id, q->in_batch ? (uint32_t)vio_min_u64(writable, UINT32_MAX) : q->batch_len, &done[got++]);
+        finish(q, q->packed, id, q->in_batch ? writable : q->batch_len, &done[got++]);
         if (q->packed)
             packedd_used_step(q, slots);
         else
@@ -375,4 +390,9 @@ struct vio_queue_state vio_drvq_state(const struct vio_drvq *q)
 enum vio_fault vio_drvq_fault(const struct vio_drvq *q)
 {
     return (enum vio_fault)q->fault;
+}
+
+void vio_drvq_break(struct vio_drvq *q, enum vio_fault fault)
+{
+    drv_break(q, fault);
 }

@@ -13,14 +13,17 @@
 #include "spec/ring.h"
 #include "spec/virtio.h"
 
-/* One buffer in flight, by head (split) or buffer id (packed). slots == 0: not in flight. */
+/*
+ * One buffer in flight, by head (split) or buffer id (packed). slots == 0: not in flight. Four to a cache line: packets are
+ * counted in nanoseconds.
+ */
 struct vio_drv_slot {
     uint64_t token;
-    uint64_t writable; /* bytes */
+    uint32_t writable; /* bytes; of 2^32 all but one, which no length can tell */
     uint16_t slots;    /* descriptors of the ring it occupies */
-    uint16_t last;     /* split: last descriptor of its chain */
     uint16_t at;       /* where in order[] it was put */
 };
+_Static_assert(sizeof(struct vio_drv_slot) == 16, "four to a line");
 
 struct vio_drvq {
     struct vio_shm desc, driver, device;
@@ -29,7 +32,7 @@ struct vio_drvq {
     uint16_t used_seen;   /* split: the device's index as last read */
     uint16_t unpublished; /* ring entries put since the last publish */
     bool avail_wrap, used_wrap;
-    bool packed, event_idx, in_order;
+    bool packed, event_idx, in_order, in_turn;
     bool call_armed, in_batch;
     uint8_t fault;
     uint16_t first_put;   /* packed: the deferred head of the batch */
@@ -40,9 +43,12 @@ struct vio_drvq {
     uint32_t fresh;       /* buffers put since the last publish */
     uint32_t nr_free;     /* descriptors */
     uint16_t free_head;   /* split */
+    uint16_t free_tail;   /* split, in_turn */
     uint32_t nr_ids;      /* packed */
     struct vio_drv_slot *slot;
     uint16_t *next;       /* split: free list; packed: stack of free ids */
+    uint16_t *last;       /* split: last descriptor of a chain of several, by its head */
+    uint16_t *shown;      /* split: what the available ring holds */
     uint16_t *order;      /* ids in the order they were put */
     uint32_t order_head, order_tail;
     uint32_t detach_at;   /* slots before it are detached */
@@ -81,6 +87,25 @@ static inline bool drv_len_ok(struct vio_drvq *q, const struct vio_drv_slot *s, 
         return true;
     drv_break(q, VIO_FAULT_USED_LEN);
     return false;
+}
+
+/* Positions in order[] run round the ring; a division would cost more than the rest of put. */
+static inline uint32_t drv_order_next(const struct vio_drvq *q, uint32_t at)
+{
+    return at + 1 == q->size ? 0 : at + 1;
+}
+
+/* Our own record of a buffer of one descriptor; the counts are added up by the caller. */
+static inline void drv_note_packet(struct vio_drvq *q, uint16_t id, const struct vio_packet *packet, bool writable)
+{
+    q->slot[id] = (struct vio_drv_slot){
+        .token = packet->token,
+        .writable = writable ? packet->len : 0,
+        .slots = 1,
+        .at = (uint16_t)q->order_tail,
+    };
+    q->order[q->order_tail] = id;
+    q->order_tail = drv_order_next(q, q->order_tail);
 }
 
 /* Put and not published: the device may see its descriptors, but does not have it. */

@@ -58,6 +58,8 @@ static const struct {
                              "the in-flight record contradicts the ring" },
     [VIO_FAULT_RING_STATE] = { "ring-state", "vhost-user, VHOST_USER_SET_VRING_BASE",
                                "the saved ring indices contradict each other or the ring" },
+    [VIO_FAULT_USED_FRAME] = { "used-frame", "virtio 1.4, 5.1.9.4.1",
+                               "a received frame of more buffers than the device was given" },
 };
 
 static enum vio_fault known(enum vio_fault fault)

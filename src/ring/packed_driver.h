@@ -51,6 +51,21 @@ static inline uint16_t packedd_put(struct vio_drvq *q, const struct vio_buf *buf
     return id;
 }
 
+/* Buffers of one piece, as many as there are descriptors; an empty one ends it. */
+static inline unsigned packedd_express(struct vio_drvq *q, const struct vio_packet *packets, unsigned n, bool writable)
+{
+    uint16_t flags = writable ? VIRTQ_DESC_F_WRITE : 0;
+    unsigned i = 0;
+
+    for (; i < n && packets[i].len != 0; i++) {
+        uint16_t id = q->next[--q->nr_ids];
+
+        packedd_desc(q, packets[i].addr, packets[i].len, id, flags);
+        drv_note_packet(q, id, &packets[i], writable);
+    }
+    return i;
+}
+
 /* Takes the last buffer's descriptors back: they look used again, as the device has left them. */
 static inline void packedd_unput(struct vio_drvq *q, uint16_t id)
 {

@@ -35,6 +35,19 @@ static inline uint16_t splitd_write_chain(struct vio_drvq *q, uint16_t head, con
     return last;
 }
 
+/* The next entry of the available ring; where it holds this head already, both sides keep its line. */
+static inline void splitd_show(struct vio_drvq *q, uint16_t head)
+{
+    uint16_t at = q->avail_idx & q->mask;
+
+    if (q->shown[at] != head) {
+        q->shown[at] = head;
+        vio_shm_store16(q->driver, VIRTQ_AVAIL_RING + 2u * (size_t)at, head);
+    }
+    q->avail_idx++;
+    q->unpublished++;
+}
+
 /* Room was checked. Returns the id. */
 static inline uint16_t splitd_put(struct vio_drvq *q, const struct vio_buf *bufs, unsigned nr_r, unsigned n,
                                   bool indirect)
@@ -46,25 +59,57 @@ static inline uint16_t splitd_put(struct vio_drvq *q, const struct vio_buf *bufs
     else
         last = splitd_write_chain(q, head, bufs, nr_r, n);
     q->free_head = q->next[last];
-    q->slot[head].last = last;
-    vio_shm_store16(q->driver, VIRTQ_AVAIL_RING + 2u * (size_t)(q->avail_idx & q->mask), head);
-    q->avail_idx++;
-    q->unpublished++;
+    q->last[head] = last;
+    splitd_show(q, head);
     return head;
+}
+
+/* Buffers of one piece, as many as there are descriptors; an empty one ends it. */
+static inline unsigned splitd_express(struct vio_drvq *q, const struct vio_packet *packets, unsigned n, bool writable)
+{
+    uint16_t at = q->free_head;
+    unsigned i = 0;
+
+    for (; i < n && packets[i].len != 0; i++) {
+        drv_store_desc(q->desc, at, packets[i].addr, drv_word1(packets[i].len, writable ? VIRTQ_DESC_F_WRITE : 0, 0));
+        drv_note_packet(q, at, &packets[i], writable);
+        splitd_show(q, at);
+        at = q->next[at];
+    }
+    q->free_head = at;
+    return i;
+}
+
+static inline uint16_t splitd_last(const struct vio_drvq *q, uint16_t id)
+{
+    return q->slot[id].slots == 1 ? id : q->last[id];
 }
 
 static inline void splitd_free(struct vio_drvq *q, uint16_t id)
 {
-    /* In order, descriptors come back as they went: the circle of next stays as it is (2.7.9). */
-    if (q->in_order)
+    uint16_t last = splitd_last(q, id);
+
+    if (!q->in_turn) {
+        q->next[last] = q->free_head;
+        q->free_head = id;
         return;
-    q->next[q->slot[id].last] = q->free_head;
-    q->free_head = id;
+    }
+    /* In order, descriptors come back as they went, and the circle of next stays as it is (2.7.9). */
+    if (q->next[q->free_tail] != id)
+        q->next[q->free_tail] = id;
+    if (q->nr_free == 0)
+        q->free_head = id;
+    q->free_tail = last;
 }
 
+/* The newest one, put before the free ones again. */
 static inline void splitd_unput(struct vio_drvq *q, uint16_t id)
 {
-    splitd_free(q, id);
+    uint16_t last = splitd_last(q, id);
+
+    if (q->nr_free == 0)
+        q->free_tail = last;
+    q->next[last] = q->free_head;
     q->free_head = id;
     q->avail_idx--;
 }

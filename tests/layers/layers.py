@@ -25,6 +25,7 @@ PUBLIC = {
     "fault": "ring", "queue": "ring",
     "device": "device/core", "driver": "driver/core",
     "drv_generic": "driver/generic",
+    "drv_blk": "driver/blk", "drv_net": "driver/net",
     "vhost_user": "transport/vhost_user",
     "vhost_user_driver": "transport/vhost_user_driver",
     "mmio_driver": "transport/mmio_driver", "pci_driver": "transport/pci_driver",

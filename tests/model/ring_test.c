@@ -28,6 +28,8 @@ static struct world_cfg cfg_of(uint16_t size, bool packed, unsigned variant, uin
         .event_idx = (variant & 2) != 0,
         .in_order = (variant & 4) != 0,
         .tiny = (variant & 8) != 0,
+        .express = variant % 3 != 1,
+        .in_turn = (variant + size) % 2 == 0,
         .seed = seed,
         .payload = size >= 4096 ? 4 << 20 : 1 << 20,
         .piece = size >= 4096 ? 100 : size > 64 ? 5000 : 65536,
@@ -51,9 +53,9 @@ static void run(uint16_t size, bool packed, unsigned variant, uint64_t base)
     struct world_result r;
 
     world_run(&c, &r);
-    printf("ok - %s size %u%s%s%s%s: %llu steps, %llu kicks, %llu calls for %u buffers\n", packed ? "packed" : "split",
+    printf("ok - %s size %u%s%s%s%s%s%s: %llu steps, %llu kicks, %llu calls for %u buffers\n", packed ? "packed" : "split",
            size, c.indirect ? " indirect" : "", c.event_idx ? " event-idx" : "", c.in_order ? " in-order" : "",
-           c.tiny ? " tiny regions" : "", (unsigned long long)r.steps, (unsigned long long)r.kicks,
+           c.tiny ? " tiny regions" : "", c.in_turn ? " in-turn" : "", c.express ? " express" : "", (unsigned long long)r.steps, (unsigned long long)r.kicks,
            (unsigned long long)r.calls, c.buffers);
 }
 

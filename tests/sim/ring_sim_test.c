@@ -36,6 +36,8 @@ static struct world_cfg cfg_of(uint64_t seed)
         .in_order = rng_below(&rng, 3) == 0,
         .inflight = rng_below(&rng, 2) != 0,
         .tiny = rng_below(&rng, 3) == 0,
+        .express = seed % 3 != 0,
+        .in_turn = seed % 5 < 2,
         .table_max = (uint16_t)rng_range(&rng, 2, 20),
         .piece = 700,
         .payload = 96 << 10,

@@ -9,7 +9,7 @@
 #include "spec/virtio.h"
 #include "support/world.h"
 
-enum { QUEUE_INDEX = 7 };
+enum { QUEUE_INDEX = 7, EXPRESS = 40 };
 
 static void *must(void *p)
 {
@@ -146,12 +146,12 @@ static unsigned piece_count(struct world *w)
     return rng_range(&w->rng, 1, max);
 }
 
-/* Places the pieces in memory; false where memory is short: then nothing is taken. */
-static bool place(struct world *w, struct world_buf *b, unsigned n)
+/* Places the pieces in memory, the first nr_r to be read; false where memory is short: then nothing is taken. */
+static bool place(struct world *w, struct world_buf *b, unsigned n, unsigned nr_r)
 {
     b->piece = must(calloc(n, sizeof(*b->piece)));
-    b->nr_r = rng_below(&w->rng, n + 1);
-    b->nr_w = n - b->nr_r;
+    b->nr_r = nr_r;
+    b->nr_w = n - nr_r;
     b->len_r = b->len_w = 0;
     for (unsigned i = 0; i < n; i++) {
         uint32_t len = piece_len(w);
@@ -201,7 +201,7 @@ static bool put_one(struct world *w)
         return false;
     i = w->idle[w->nr_idle - 1];
     b = buf_of(w, i);
-    if (!place(w, b, n))
+    if (!place(w, b, n, rng_below(&w->rng, n + 1)))
         return false;
     b->token = w->serial * 65536 + i;
     b->slots = w->cfg.indirect && n > 1 && n <= w->cfg.table_max ? 1 : n;
@@ -228,6 +228,44 @@ static bool put_one(struct world *w)
     w->fresh[w->nr_fresh++] = i;
     w->pub_units += w->cfg.packed ? b->slots : 1;
     return true;
+}
+
+/* A burst of buffers of one piece, all one way, in one call; how many went in is what descriptors were free. */
+static void put_express(struct world *w, unsigned most)
+{
+    bool writable = rng_below(&w->rng, 2) == 0;
+    uint32_t free_now = w->cfg.size - w->slots, at[EXPRESS];
+    struct vio_packet packet[EXPRESS];
+    unsigned n = 0, want, put;
+
+    if (most > EXPRESS)
+        most = EXPRESS;
+    for (; n < most && n < w->nr_idle; n++) {
+        struct world_buf *b = buf_of(w, w->idle[w->nr_idle - 1 - n]);
+
+        at[n] = (uint32_t)(b - w->buf);
+        if (!place(w, b, 1, !writable))
+            break;
+        b->token = (w->serial + n) * 65536 + at[n];
+        b->slots = 1;
+        fill(w, b);
+        packet[n] = (struct vio_packet){ b->piece[0].addr, b->token, b->piece[0].len };
+    }
+    want = n < free_now ? n : free_now;
+    put = vio_drvq_express_put(w->drv, packet, n, writable);
+    if (put != want)
+        FAIL("%u of %u packets were put with %u free", put, n, free_now);
+    w->nr_idle -= n;
+    w->slots += n;
+    w->serial += put;
+    w->pub_units += put;
+    for (unsigned i = 0; i < put; i++) {
+        buf_of(w, at[i])->state = BUF_FRESH;
+        w->fresh[w->nr_fresh++] = at[i];
+    }
+    while (n > put)
+        world_forget(w, buf_of(w, at[--n]));
+    CHECK(vio_drvq_free(w->drv) == w->cfg.size - w->slots);
 }
 
 void world_rewind(struct world *w)
@@ -343,6 +381,14 @@ static void drv_sleep(struct world *w)
         w->driver_side.asleep = true;
 }
 
+/* Buffers that this run may still put. */
+static uint32_t wanted(const struct world *w)
+{
+    uint64_t out = w->done + (w->cfg.size - w->nr_idle);
+
+    return out < w->cfg.buffers ? (uint32_t)(w->cfg.buffers - out) : 0;
+}
+
 static void drv_step(struct world *w)
 {
     uint32_t what = rng_below(&w->rng, 100);
@@ -350,7 +396,9 @@ static void drv_step(struct world *w)
     if (what < 45) {
         uint32_t burst = rng_below(&w->rng, 4) == 0 ? w->cfg.size : rng_range(&w->rng, 1, 8);
 
-        while (burst-- > 0 && w->done + (w->cfg.size - w->nr_idle) < w->cfg.buffers && put_one(w))
+        if (w->cfg.express && rng_below(&w->rng, 3) != 0 && wanted(w) > 0)
+            put_express(w, vio_min_u32(burst, wanted(w)));
+        while (burst-- > 0 && wanted(w) > 0 && put_one(w))
             ;
         if (rng_below(&w->rng, 8) == 0)
             world_rewind(w);
@@ -435,6 +483,7 @@ void world_start_drv(struct world *w, const struct vio_queue_state *resume)
         .indirect = w->cfg.indirect ? w->guest->table_host : NULL,
         .indirect_addr = w->guest->table,
         .indirect_max = w->cfg.table_max,
+        .in_turn = w->cfg.in_turn,
         .resume = resume,
     };
 
@@ -542,7 +591,8 @@ void world_run(const struct world_cfg *cfg, struct world_result *result)
     struct world *w = must(calloc(1, sizeof(*w)));
     uint64_t limit = 100000 + (uint64_t)cfg->buffers * 400;
 
-    test_context("%s size %u%s%s%s%s%s start %u pieces %u: seed %llu", cfg->packed ? "packed" : "split", cfg->size,
+    test_context("%s size %u%s%s%s%s%s%s%s start %u pieces %u: seed %llu", cfg->packed ? "packed" : "split", cfg->size,
+                 cfg->in_turn ? " in-turn" : "", cfg->express ? " express" : "",
                  cfg->indirect ? " indirect" : "", cfg->event_idx ? " event-idx" : "", cfg->in_order ? " in-order" : "",
                  cfg->inflight ? " inflight" : "", cfg->tiny ? " tiny" : "", cfg->start, cfg->pieces,
                  (unsigned long long)cfg->seed);

@@ -19,6 +19,8 @@ struct world_cfg {
     bool packed, indirect, event_idx, in_order;
     bool inflight;     /* keep an in-flight record */
     bool tiny;         /* memory in many small regions */
+    bool in_turn;      /* the driver uses descriptors in turn */
+    bool express;      /* and puts bursts of buffers of one piece the express way, among the others */
     uint16_t table_max;
     uint16_t pieces;   /* most in one buffer */
     uint32_t piece;    /* most bytes in one piece */
