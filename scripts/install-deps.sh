@@ -30,6 +30,7 @@ nbdkit:NBD server that the nbd=URI tests talk to
 qemu-utils:qemu-nbd, the other NBD server they talk to
 libxml2-utils:xmllint, which reads what vio xml prints
 libdpdk-dev:driver of DPDK, which one test sends through
+qemu-system-common:virtiofsd, the server of files that the file system driver is tested against
 '
 guest='
 qemu-system-x86:the virtual machine that the guest tests boot

@@ -10,6 +10,13 @@
 #include <vio/drv_blk.h>
 #include <vio/drv_generic.h>
 #include <vio/drv_net.h>
+#include <vio/drv_balloon.h>
+#include <vio/drv_console.h>
+#include <vio/drv_fs.h>
+#include <vio/drv_generic.h>
+#include <vio/drv_rng.h>
+#include <vio/drv_scsi.h>
+#include <vio/drv_vsock.h>
 #include <vio/fault.h>
 #include <vio/features.h>
 #include <vio/log.h>

@@ -183,3 +183,8 @@ int vio_drvdev_wait(struct vio_drvdev *d, uint16_t queue, uint64_t ns)
             return vio_drvq_pending(q->drvq) ? 0 : -ETIMEDOUT;
     }
 }
+
+bool core_sound(struct vio_drvdev *d)
+{
+    return sound(d);
+}

@@ -63,6 +63,9 @@ bool core_broken(struct vio_drvdev *d);
 void core_link_lost(struct vio_drvdev *d, int error, const char *what);
 void core_say(const struct vio_drvdev *d, int level, const char *line);
 
+/* core_event.c: whether the device answers, runs, and does not ask for a reset; it is looked at for that. */
+bool core_sound(struct vio_drvdev *d);
+
 /* core_queue.c */
 void core_queues_free(struct vio_drvdev *d);
 void core_kick(struct vio_drvdev *d, uint16_t queue, const struct core_queue *q);

@@ -210,7 +210,7 @@ static unsigned split_collect(struct vio_drvq *q, struct vio_done *done, unsigne
         uint32_t id, len;
 
         splitd_used_at(q, &id, &len);
-        if (!drv_id_ok(q, id) || !drv_len_ok(q, &q->slot[id], len))
+        if (!drv_id_ok(q, id) || !drv_len_ok(q, &q->slot[id], &len))
             break;
         finish(q, false, id, len, &done[got]);
         q->used_idx++;
@@ -232,7 +232,7 @@ static unsigned packed_collect(struct vio_drvq *q, struct vio_done *done, unsign
             drv_break(q, VIO_FAULT_USED_IDX);
             break;
         }
-        if (!drv_id_ok(q, id) || !drv_len_ok(q, &q->slot[id], len))
+        if (!drv_id_ok(q, id) || !drv_len_ok(q, &q->slot[id], &len))
             break;
         slots = q->slot[id].slots;
         finish(q, true, id, len, &done[got++]);
@@ -256,7 +256,7 @@ static bool batch_begin(struct vio_drvq *q)
             return false;
         splitd_used_at(q, &id, &len);
     }
-    if (!drv_id_ok(q, id) || !drv_len_ok(q, &q->slot[id], len))
+    if (!drv_id_ok(q, id) || !drv_len_ok(q, &q->slot[id], &len))
         return false;
     q->in_batch = true;
     q->batch_id = (uint16_t)id;

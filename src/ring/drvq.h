@@ -80,11 +80,18 @@ static inline bool drv_indirect(const struct vio_drvq *q, unsigned n)
     return n > 1 && n <= q->table_max;
 }
 
-/* What the device said of a buffer, checked: the length may not exceed what it could write. */
-static inline bool drv_len_ok(struct vio_drvq *q, const struct vio_drv_slot *s, uint32_t len)
+/*
+ * What the device said of a buffer, checked: the length may not exceed what it could write. Where that is nothing there is
+ * nothing to tell: devices in use say how much they have read (2.7.8.2), and that is passed over.
+ */
+static inline bool drv_len_ok(struct vio_drvq *q, const struct vio_drv_slot *s, uint32_t *len)
 {
-    if (len <= s->writable)
+    if (*len <= s->writable)
         return true;
+    if (s->writable == 0) {
+        *len = 0;
+        return true;
+    }
     drv_break(q, VIO_FAULT_USED_LEN);
     return false;
 }

@@ -29,6 +29,8 @@ PUBLIC = {
     "vhost_user": "transport/vhost_user",
     "vhost_user_driver": "transport/vhost_user_driver",
     "mmio_driver": "transport/mmio_driver", "pci_driver": "transport/pci_driver",
+    "drv_rng": "driver/rng", "drv_console": "driver/console", "drv_balloon": "driver/balloon",
+    "drv_scsi": "driver/scsi", "drv_vsock": "driver/vsock", "drv_fs": "driver/fs",
     "vio": "cli",  # it includes all
 }
 

@@ -192,7 +192,8 @@ static int queue_start(struct vio_transport *t, uint16_t queue, const struct vio
         return vud_fail(v, -EINVAL, "queue %u: vhost-user tells %d of them apart", queue, VIO_VUD_QUEUES_MAX);
     if (!v->poll_kick)
         error = need_fd(&mine->kick_fd);
-    if (error == 0 && !q->polled)
+    /* Also for a queue that is polled: libvhost-user calls once whatever we wish, and dies if there is nobody to call. */
+    if (error == 0)
         error = need_fd(&mine->call_fd);
     if (error != 0)
         return vud_fail(v, error, "queue %u: eventfd: %s", queue, strerror(-error));

@@ -15,7 +15,7 @@ enum { VUD_BACK_BYTES = 256 }; /* the longest payload on the back-end channel th
 
 /* Descriptors are kept while the transport lives: a loop may watch them. */
 struct vud_queue {
-    int kick_fd, call_fd; /* -1: polled, or not made yet */
+    int kick_fd, call_fd; /* -1: not made yet; kick: or the device polls */
     bool started;
     struct vio_transport_queue told; /* as it was started */
 };

@@ -256,6 +256,7 @@ int vud_address_queue(struct vio_vud *v, uint16_t queue)
 int vud_start_queue(struct vio_vud *v, uint16_t queue)
 {
     struct vud_queue *q = &v->queue[queue];
+    uint64_t features;
     int error = send_state(v, VHOST_USER_SET_VRING_NUM, queue, q->told.cfg.size);
 
     if (error == 0)
@@ -265,11 +266,17 @@ int vud_start_queue(struct vio_vud *v, uint16_t queue)
     if (error == 0)
         error = send_fd(v, VHOST_USER_SET_VRING_ERR, queue, v->error_fd);
     if (error == 0)
-        error = send_fd(v, VHOST_USER_SET_VRING_CALL, queue, q->told.polled ? -1 : q->call_fd);
+        error = send_fd(v, VHOST_USER_SET_VRING_CALL, queue, q->call_fd);
     if (error == 0)
         error = send_fd(v, VHOST_USER_SET_VRING_KICK, queue, q->kick_fd);
     if (error == 0 && v->has_protocol) /* without bit 30 a ring is enabled from the start */
         error = send_state(v, VHOST_USER_SET_VRING_ENABLE, queue, 1);
+    /*
+     * A kick that overtakes ENABLE is lost: the devices of rust-vmm have a thread for each, read it and look away. Where no
+     * message is acknowledged by itself, the answer to a question tells that those before it were taken.
+     */
+    if (error == 0 && !vud_has(v, VHOST_USER_PROTOCOL_F_REPLY_ACK))
+        error = vud_ask_u64(v, VHOST_USER_GET_FEATURES, &features);
     q->started = error == 0;
     return error;
 }

@@ -28,5 +28,15 @@
 #define EALREADY 114
 #define EINPROGRESS 115
 #define ECANCELED 125
+#define EPERM 1
+#define EINTR 4
+#define ENOTDIR 20
+#define EISDIR 21
+#define EROFS 30
+#define EPIPE 32
+#define ENAMETOOLONG 36
+#define EADDRINUSE 98
+#define EISCONN 106
+#define ECONNREFUSED 111
 
 #endif
