@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/format.h"
-#include "spec/config_width.h"
+#include "spec/config_io.h"
 #include "spec/mmio.h"
 #include "spec/virtio.h"
 #include "transport/mmio_driver/mmio.h"
@@ -117,41 +117,21 @@ int mmio_config_range(struct mmio *m, uint32_t offset, uint32_t len)
     return 0;
 }
 
-void mmio_config_bytes(struct mmio *m, uint32_t offset, uint8_t *to, uint32_t len)
-{
-    while (len > 0) {
-        unsigned width = virtio_config_step(m->t.type, offset, len);
-
-        vio_io_store_bytes(to, width, vio_io_read(m->io, VIRTIO_MMIO_CONFIG + offset, width));
-        offset += width;
-        to += width;
-        len -= width;
-    }
-}
-
 static int config_read(struct vio_transport *t, uint32_t offset, void *to, uint32_t len)
 {
     int r = mmio_config_range(mmio_of(t), offset, len);
 
     if (r == 0)
-        mmio_config_bytes(mmio_of(t), offset, to, len);
+        virtio_config_get(vio_io_at(mmio_of(t)->io, VIRTIO_MMIO_CONFIG), t->type, offset, to, len);
     return r;
 }
 
 int mmio_config_write(struct vio_transport *t, uint32_t offset, const void *from, uint32_t len)
 {
-    struct mmio *m = mmio_of(t);
-    const uint8_t *bytes = from;
-    int r = mmio_config_range(m, offset, len);
+    int r = mmio_config_range(mmio_of(t), offset, len);
 
-    while (r == 0 && len > 0) {
-        unsigned width = virtio_config_step(t->type, offset, len);
-
-        vio_io_write(m->io, VIRTIO_MMIO_CONFIG + offset, width, vio_io_load_bytes(bytes, width));
-        offset += width;
-        bytes += width;
-        len -= width;
-    }
+    if (r == 0)
+        virtio_config_put(vio_io_at(mmio_of(t)->io, VIRTIO_MMIO_CONFIG), t->type, offset, from, len);
     return r;
 }
 

@@ -5,13 +5,11 @@
  * Threads: see vio/driver.h. Trust: the device is hostile.
  */
 #include <errno.h>
-#include <string.h>
 
+#include "spec/config_io.h"
 #include "spec/mmio.h"
 #include "spec/ring.h"
 #include "transport/mmio_driver/mmio.h"
-
-enum { CONFIG_TRIES = 16, CONFIG_PIECE = 64 };
 
 /* Set from each reset on, for all queues (virtio 1.4, 4.2.4). */
 static int reset(struct vio_transport *t)
@@ -48,29 +46,14 @@ static int accept_features(struct vio_transport *t, const struct vio_features *w
     return 0;
 }
 
-/* No generation: read until it reads the same twice (virtio 1.4, 2.5.4). */
 static int config_read(struct vio_transport *t, uint32_t offset, void *to, uint32_t len)
 {
     struct mmio *m = mmio_of(t);
-    uint8_t again[CONFIG_PIECE];
     int r = mmio_config_range(m, offset, len);
 
-    if (r != 0)
-        return r;
-    for (unsigned i = 0; i < CONFIG_TRIES; i++) {
-        bool same = true;
-
-        mmio_config_bytes(m, offset, to, len);
-        for (uint32_t at = 0; at < len && same; at += CONFIG_PIECE) {
-            uint32_t n = vio_min_u32(len - at, CONFIG_PIECE);
-
-            mmio_config_bytes(m, offset + at, again, n);
-            same = memcmp((uint8_t *)to + at, again, n) == 0;
-        }
-        if (same)
-            return 0;
-    }
-    return mmio_fail(m, -EAGAIN, "%s: the configuration does not stop to change", t->name);
+    if (r == 0 && !virtio_config_get_stable(vio_io_at(m->io, VIRTIO_MMIO_CONFIG), t->type, offset, to, len))
+        return mmio_fail(m, -EAGAIN, "%s: the configuration does not stop to change", t->name);
+    return r;
 }
 
 /* Where the legacy layout has the areas, which is all the device will know (virtio 1.4, 2.7.2). */

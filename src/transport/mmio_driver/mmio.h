@@ -41,8 +41,6 @@ int mmio_queue_max(struct vio_transport *t, uint16_t queue, uint16_t *size);
 unsigned mmio_events(struct vio_transport *t);
 void mmio_kick(struct vio_transport *t, uint16_t queue, uint32_t data);
 int mmio_config_write(struct vio_transport *t, uint32_t offset, const void *from, uint32_t len);
-/* One pass over the bytes; the range was checked. */
-void mmio_config_bytes(struct mmio *m, uint32_t offset, uint8_t *to, uint32_t len);
 int mmio_config_range(struct mmio *m, uint32_t offset, uint32_t len);
 /* Sets why and returns error. */
 int mmio_fail(struct mmio *m, int error, const char *format, ...) VIO_PRINTF(3, 4);

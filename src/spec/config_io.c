@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Purpose: see spec/config_width.h. */
-#include "spec/config_width.h"
+/* Purpose: see spec/config_io.h. */
+#include <string.h>
+
+#include "spec/config_io.h"
+
+enum { TRIES = 16, PIECE = 64 };
 
 /* The widths in order; '*': the last one again and again. */
 static const struct {
@@ -58,4 +62,52 @@ unsigned virtio_config_step(uint32_t type, uint32_t offset, uint32_t len)
     while (width > len || offset % width != 0)
         width /= 2;
     return width;
+}
+
+void virtio_config_get(struct vio_io io, uint32_t type, uint32_t offset, uint8_t *to, uint32_t len)
+{
+    while (len > 0) {
+        unsigned width = virtio_config_step(type, offset, len);
+
+        vio_io_store_bytes(to, width, vio_io_read(io, offset, width));
+        offset += width;
+        to += width;
+        len -= width;
+    }
+}
+
+void virtio_config_put(struct vio_io io, uint32_t type, uint32_t offset, const uint8_t *from, uint32_t len)
+{
+    while (len > 0) {
+        unsigned width = virtio_config_step(type, offset, len);
+
+        vio_io_write(io, offset, width, vio_io_load_bytes(from, width));
+        offset += width;
+        from += width;
+        len -= width;
+    }
+}
+
+static bool reads_again(struct vio_io io, uint32_t type, uint32_t offset, const uint8_t *bytes, uint32_t len)
+{
+    uint8_t again[PIECE];
+
+    for (uint32_t at = 0; at < len; at += PIECE) {
+        uint32_t n = vio_min_u32(len - at, PIECE);
+
+        virtio_config_get(io, type, offset + at, again, n);
+        if (memcmp(bytes + at, again, n) != 0)
+            return false;
+    }
+    return true;
+}
+
+bool virtio_config_get_stable(struct vio_io io, uint32_t type, uint32_t offset, uint8_t *to, uint32_t len)
+{
+    for (unsigned i = 0; i < TRIES; i++) {
+        virtio_config_get(io, type, offset, to, len);
+        if (reads_again(io, type, offset, to, len))
+            return true;
+    }
+    return false;
 }
