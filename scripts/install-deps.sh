@@ -45,6 +45,7 @@ iproute2:ip, in the guest and for the network namespace of the tap
 iputils-ping:ping in the guest
 ethtool:offloads in the guest
 iperf3:load on the network, in the guest and against the host
+openssh-client:scp from one guest to another
 '
 bench='
 qemu-system-common:qemu-storage-daemon, which vio is measured against

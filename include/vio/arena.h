@@ -11,6 +11,8 @@
 #include <vio/log.h>
 #include <vio/platform.h>
 
+VIO_PUBLIC_BEGIN
+
 struct vio_arena;
 
 struct vio_arena_params {
@@ -35,5 +37,7 @@ struct vio_arena_region {
     bool huge; /* on 2 MiB pages of the hugetlb pool */
 };
 struct vio_arena_region vio_arena_region(const struct vio_arena *a);
+
+VIO_PUBLIC_END
 
 #endif

@@ -11,6 +11,8 @@
 #include <vio/log.h>
 #include <vio/types.h>
 
+VIO_PUBLIC_BEGIN
+
 struct vio_device;
 struct vio_device_params;
 
@@ -176,5 +178,7 @@ int vio_blk_create(const struct vio_blk_params *params, struct vio_device **out,
  * end of a disk that shrank fail from now on. Errors: those of the backend; the size then stays.
  */
 int vio_blk_refresh(struct vio_device *dev) VIO_MUST_CHECK;
+
+VIO_PUBLIC_END
 
 #endif

@@ -8,6 +8,8 @@
 
 #include <vio/types.h>
 
+VIO_PUBLIC_BEGIN
+
 /*
  * Device-readable and device-writable bytes, consumed from the front. No peek, no seek: what was read once
  * cannot be read again. The segments are private copies; the bytes they name are shared with the driver.
@@ -80,5 +82,7 @@ static inline uint8_t *vio_writer_take_last(struct vio_writer *w)
         w->nr--;
     return (uint8_t *)last->base + last->len;
 }
+
+VIO_PUBLIC_END
 
 #endif

@@ -17,6 +17,8 @@
 #include <vio/memory.h>
 #include <vio/queue.h>
 
+VIO_PUBLIC_BEGIN
+
 enum { VIO_DEVICE_QUEUES_MAX = 256, VIO_DEVICE_CONFIG_MAX = 4096 };
 
 struct vio_device;
@@ -324,5 +326,7 @@ int vio_state_get(struct vio_state *state, uint16_t tag, void *bytes, uint32_t s
 const char *vio_feature_name(uint16_t device_id, unsigned bit);
 /* "VERSION_1, SEG_MAX, bit 45" into text, cut to size; "none" for the empty set. Returns text. */
 const char *vio_features_text(uint16_t device_id, struct vio_features features, char *text, size_t size);
+
+VIO_PUBLIC_END
 
 #endif

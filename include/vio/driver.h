@@ -15,6 +15,8 @@
 #include <vio/platform.h>
 #include <vio/queue.h>
 
+VIO_PUBLIC_BEGIN
+
 enum {
     VIO_DRV_QUEUES_MAX = 1024, /* of one device */
     VIO_DRV_WHY = 192,         /* a sentence about what failed */
@@ -279,5 +281,7 @@ int vio_drvdev_resume(struct vio_drvdev *d) VIO_MUST_CHECK;
 
 /* Any device that no other driver takes, or that is asked for by name: every queue planned as the caller wants it. */
 extern const struct vio_driver vio_driver_generic;
+
+VIO_PUBLIC_END
 
 #endif

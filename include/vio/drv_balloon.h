@@ -11,6 +11,8 @@
 
 #include <vio/driver.h>
 
+VIO_PUBLIC_BEGIN
+
 enum {
     VIO_DRV_BALLOON_PAGE = 4096,      /* bytes; also where the system's pages are larger */
     VIO_DRV_BALLOON_STATS_MAX = 16,
@@ -80,5 +82,7 @@ uint32_t vio_drv_balloon_hint_id(const struct vio_drv_balloon *b);
 int vio_drv_balloon_hint(struct vio_drv_balloon *b, const struct vio_buf *ranges, size_t n, uint64_t ns) VIO_MUST_CHECK;
 /* Page reporting (5.5.6.7): these ranges are free; on return they may be used again. Errors as of hint. */
 int vio_drv_balloon_report(struct vio_drv_balloon *b, const struct vio_buf *ranges, size_t n, uint64_t ns) VIO_MUST_CHECK;
+
+VIO_PUBLIC_END
 
 #endif

@@ -12,6 +12,8 @@
 
 #include <vio/driver.h>
 
+VIO_PUBLIC_BEGIN
+
 enum {
     VIO_DRVBLK_PIECES_MAX = 30,    /* pieces of data in one request, after pieces over size_max were cut */
     VIO_DRVBLK_NO_STATUS = 0xff,   /* what the status holds until the device writes one; none of the specification */
@@ -156,5 +158,7 @@ struct vio_drv_blk_lifetime {
     uint16_t pre_eol_info, typ_a, typ_b; /* virtio 1.4, 5.2.6: GET_LIFETIME */
 };
 int vio_drv_blk_lifetime(struct vio_drv_blk *b, struct vio_drv_blk_lifetime *life, uint64_t ns) VIO_MUST_CHECK;
+
+VIO_PUBLIC_END
 
 #endif

@@ -13,6 +13,8 @@
 
 #include <vio/driver.h>
 
+VIO_PUBLIC_BEGIN
+
 enum {
     VIO_DRV_CONSOLE_PORTS_MAX = 64,
     VIO_DRV_CONSOLE_BUFFERS_MAX = 64, /* of one direction of a port */
@@ -93,5 +95,7 @@ int vio_drv_console_flush(struct vio_drv_console *c, uint32_t port, uint64_t ns)
  * that offers EMERG_WRITE. -ENOTSUP: it does not.
  */
 int vio_drv_console_emergency(struct vio_drvdev *d, uint8_t byte) VIO_MUST_CHECK;
+
+VIO_PUBLIC_END
 
 #endif

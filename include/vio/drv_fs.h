@@ -12,6 +12,8 @@
 
 #include <vio/driver.h>
 
+VIO_PUBLIC_BEGIN
+
 enum {
     VIO_DRV_FS_ROOT = 1,        /* the node that everything is found from */
     VIO_DRV_FS_NAME_MAX = 255,  /* bytes of one name */
@@ -129,5 +131,7 @@ void *vio_drv_fs_window(const struct vio_drv_fs *f, uint64_t *len);
 int vio_drv_fs_map(struct vio_drv_fs *f, uint64_t node, uint64_t handle, uint64_t offset, uint64_t len, uint64_t at, bool writable,
                    uint64_t ns) VIO_MUST_CHECK;
 int vio_drv_fs_unmap(struct vio_drv_fs *f, uint64_t node, uint64_t at, uint64_t len, uint64_t ns) VIO_MUST_CHECK;
+
+VIO_PUBLIC_END
 
 #endif

@@ -10,6 +10,8 @@
 
 #include <vio/driver.h>
 
+VIO_PUBLIC_BEGIN
+
 enum { VIO_DRV_GENERIC_QUEUES_MAX = 64 }; /* of those that are planned without being asked for */
 
 struct vio_drv_generic_params {
@@ -34,5 +36,7 @@ struct vio_drv_generic_driver {
     struct vio_drv_generic_params params;
 };
 void vio_drv_generic_driver(struct vio_drv_generic_driver *driver, const struct vio_drv_generic_params *params);
+
+VIO_PUBLIC_END
 
 #endif

@@ -13,6 +13,8 @@
 
 #include <vio/driver.h>
 
+VIO_PUBLIC_BEGIN
+
 enum {
     VIO_DRV_NET_PAIRS_MAX = 64,
     VIO_DRV_NET_HEADER_MAX = 20,  /* bytes before a frame: 10 (legacy), 12, 20 (with HASH_REPORT) */
@@ -207,5 +209,7 @@ int vio_drv_net_coalesce(struct vio_drv_net *n, int queue, uint32_t packets, uin
 /* Any other command; see the specification. reply may be NULL. */
 int vio_drv_net_command(struct vio_drv_net *n, uint8_t class, uint8_t command, const void *data, uint32_t len, void *reply,
                         uint32_t reply_len) VIO_MUST_CHECK;
+
+VIO_PUBLIC_END
 
 #endif

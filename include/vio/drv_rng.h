@@ -11,6 +11,8 @@
 
 #include <vio/driver.h>
 
+VIO_PUBLIC_BEGIN
+
 enum { VIO_DRV_RNG_BOUNCE = 4096 }; /* bytes that the call that waits asks for at once */
 
 struct vio_drv_rng_params {
@@ -58,5 +60,7 @@ unsigned vio_drv_rng_in_flight(const struct vio_drv_rng *r);
  * timed out; -EPROTO: the device sent an empty buffer; -EIO: broken. After an error nothing of `to` counts.
  */
 int vio_drv_rng_read(struct vio_drv_rng *r, void *to, size_t n, uint64_t ns) VIO_MUST_CHECK;
+
+VIO_PUBLIC_END
 
 #endif

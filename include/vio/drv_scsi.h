@@ -12,6 +12,8 @@
 
 #include <vio/driver.h>
 
+VIO_PUBLIC_BEGIN
+
 enum {
     VIO_DRV_SCSI_QUEUES_MAX = 64,  /* of requests */
     VIO_DRV_SCSI_PIECES_MAX = 30,  /* of data of one command, both ways together */
@@ -190,5 +192,7 @@ int vio_drv_scsi_write(struct vio_drv_scsi *s, const struct vio_drv_scsi_disk *d
 int vio_drv_scsi_flush(struct vio_drv_scsi *s, const struct vio_drv_scsi_disk *disk, uint64_t ns) VIO_MUST_CHECK;
 int vio_drv_scsi_unmap(struct vio_drv_scsi *s, const struct vio_drv_scsi_disk *disk, uint64_t lba, uint32_t blocks, uint64_t ns)
     VIO_MUST_CHECK;
+
+VIO_PUBLIC_END
 
 #endif

@@ -13,6 +13,8 @@
 
 #include <vio/driver.h>
 
+VIO_PUBLIC_BEGIN
+
 enum {
     VIO_DRV_VSOCK_STREAM = 1,
     VIO_DRV_VSOCK_SEQPACKET = 2,
@@ -99,5 +101,7 @@ unsigned vio_drv_vsock_state(const struct vio_drv_vsock *v, vio_drv_vsock_id id)
 int vio_drv_vsock_wait(struct vio_drv_vsock *v, vio_drv_vsock_id id, unsigned what, uint64_t ns) VIO_MUST_CHECK;
 /* The same for a listener. */
 int vio_drv_vsock_wait_accept(struct vio_drv_vsock *v, unsigned type, uint32_t port, uint64_t ns) VIO_MUST_CHECK;
+
+VIO_PUBLIC_END
 
 #endif

@@ -9,6 +9,8 @@
 
 #include <vio/types.h>
 
+VIO_PUBLIC_BEGIN
+
 enum vio_fault {
     VIO_FAULT_NONE = 0,
     /* the driver's faults, seen by the device */
@@ -53,5 +55,7 @@ enum vio_fault {
 const char *vio_fault_name(enum vio_fault fault);
 const char *vio_fault_clause(enum vio_fault fault);
 const char *vio_fault_text(enum vio_fault fault);
+
+VIO_PUBLIC_END
 
 #endif

@@ -7,6 +7,8 @@
 
 #include <vio/types.h>
 
+VIO_PUBLIC_BEGIN
+
 enum { VIO_FEATURE_WORDS = 2, VIO_FEATURE_BITS = 128 };
 
 /* Bits 0-63 in w[0], bits 64-127 in w[1]. Plain data: copy and compare freely. */
@@ -58,5 +60,7 @@ static inline bool vio_features_none(struct vio_features f)
 {
     return (f.w[0] | f.w[1]) == 0;
 }
+
+VIO_PUBLIC_END
 
 #endif

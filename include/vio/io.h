@@ -10,6 +10,8 @@
 
 #include <vio/types.h>
 
+VIO_PUBLIC_BEGIN
+
 /* width: 1, 2 or 4; value in host order. A read that fails is all ones, as on a bus where nobody answers. */
 struct vio_io_ops {
     uint32_t (*read)(void *ctx, uint64_t offset, unsigned width);
@@ -149,5 +151,7 @@ static inline uint32_t vio_io_load_bytes(const uint8_t *from, unsigned width)
         v |= (uint32_t)from[i] << (8 * i);
     return v;
 }
+
+VIO_PUBLIC_END
 
 #endif

@@ -8,6 +8,8 @@
 
 #include <vio/types.h>
 
+VIO_PUBLIC_BEGIN
+
 enum vio_log_level { VIO_LOG_ERROR, VIO_LOG_WARNING, VIO_LOG_INFO, VIO_LOG_DEBUG };
 
 /*
@@ -34,5 +36,7 @@ struct vio_log_limit {
 };
 void vio_log_peer(const struct vio_log *log, struct vio_log_limit *limit, const char *name, const char *format,
                   ...) VIO_PRINTF(4, 5);
+
+VIO_PUBLIC_END
 
 #endif

@@ -10,6 +10,8 @@
 
 #include <vio/types.h>
 
+VIO_PUBLIC_BEGIN
+
 enum { VIO_MEMORY_REGIONS_MAX = 1024, VIO_MEMORY_IOTLB_MAX = 65536 };
 
 enum vio_access { VIO_ACCESS_READ = 1, VIO_ACCESS_WRITE = 2, VIO_ACCESS_BOTH = 3 };
@@ -76,5 +78,7 @@ int vio_memory_write(const struct vio_memory *memory, vio_gpa to, const void *fr
 /* What a queue translates with; valid as long as memory, frozen while a queue that uses it runs. */
 struct vio_map;
 const struct vio_map *vio_memory_map(const struct vio_memory *memory);
+
+VIO_PUBLIC_END
 
 #endif

@@ -10,6 +10,8 @@
 #include <vio/driver.h>
 #include <vio/io.h>
 
+VIO_PUBLIC_BEGIN
+
 struct vio_mmio_driver_params {
     struct vio_io registers;  /* vio_io_mapped(), not cached by the CPU */
     uint64_t len;             /* bytes of them, the configuration included: 0x100 at least */
@@ -30,5 +32,7 @@ struct vio_mmio_driver_params {
  */
 int vio_mmio_driver_create(const struct vio_mmio_driver_params *params, struct vio_transport **out, char *why)
     VIO_MUST_CHECK;
+
+VIO_PUBLIC_END
 
 #endif

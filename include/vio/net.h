@@ -14,6 +14,8 @@
 #include <vio/log.h>
 #include <vio/types.h>
 
+VIO_PUBLIC_BEGIN
+
 struct vio_device;
 struct vio_device_params;
 
@@ -267,5 +269,7 @@ struct vio_net_counters {
     uint64_t tx_link_down, tx_bad[VIO_NET_BAD_COUNT_];
 };
 void vio_net_counters(const struct vio_device *dev, struct vio_net_counters *out); /* any thread */
+
+VIO_PUBLIC_END
 
 #endif

@@ -12,6 +12,8 @@
 #include <vio/driver.h>
 #include <vio/io.h>
 
+VIO_PUBLIC_BEGIN
+
 enum { VIO_PCI_BARS = 6 };
 
 /* One PCI function. All return 0 or -errno. BARs have their addresses already. */
@@ -53,5 +55,7 @@ struct vio_pci_driver_params {
  * the caller's to close. why: VIO_DRV_WHY bytes for a sentence, or NULL.
  */
 int vio_pci_driver_create(const struct vio_pci_driver_params *params, struct vio_transport **out, char *why) VIO_MUST_CHECK;
+
+VIO_PUBLIC_END
 
 #endif

@@ -11,6 +11,8 @@
 
 #include <vio/types.h>
 
+VIO_PUBLIC_BEGIN
+
 /* What a device does with memory: bits. */
 enum { VIO_DMA_READ = 1, VIO_DMA_WRITE = 2 };
 
@@ -45,5 +47,7 @@ struct vio_platform {
     void (*say)(void *ctx, int level, const char *name, const char *line);
     void *ctx;
 };
+
+VIO_PUBLIC_END
 
 #endif

@@ -17,6 +17,8 @@
 #include <vio/features.h>
 #include <vio/types.h>
 
+VIO_PUBLIC_BEGIN
+
 struct vio_map;
 struct vio_inflight;
 
@@ -251,5 +253,7 @@ struct vio_queue_layout {
 struct vio_queue_layout vio_queue_layout(uint16_t size, bool packed);
 /* Whether the format allows this size. */
 bool vio_queue_size_ok(uint32_t size, bool packed);
+
+VIO_PUBLIC_END
 
 #endif

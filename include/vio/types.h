@@ -13,6 +13,9 @@
 #include <stdint.h>
 
 #define VIO_MUST_CHECK __attribute__((warn_unused_result))
+/* Around what a public header declares: that alone can be linked to from outside the shared library. */
+#define VIO_PUBLIC_BEGIN _Pragma("GCC visibility push(default)")
+#define VIO_PUBLIC_END _Pragma("GCC visibility pop")
 #define VIO_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
 /* Little-endian numbers as they stand in shared memory and in configuration space (virtio 1.4, 1.4). */

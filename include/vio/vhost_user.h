@@ -10,6 +10,8 @@
 
 #include <vio/device.h>
 
+VIO_PUBLIC_BEGIN
+
 struct vio_vu; /* one device's vhost-user end: its socket and, when a front-end is there, the session */
 
 enum vio_vu_side {
@@ -58,5 +60,7 @@ void vio_vu_timer(struct vio_vu *vu);
  */
 void vio_vu_drop(struct vio_vu *vu, const char *why);
 bool vio_vu_connected(const struct vio_vu *vu);
+
+VIO_PUBLIC_END
 
 #endif

@@ -12,6 +12,8 @@
 #include <vio/arena.h>
 #include <vio/driver.h>
 
+VIO_PUBLIC_BEGIN
+
 enum { VIO_VUD_QUEUES_MAX = 256, VIO_VUD_CONFIG_MAX = 256, VIO_VUD_ARENAS_MAX = 32 };
 
 struct vio_vud_params {
@@ -69,5 +71,7 @@ int vio_vud_log_stop(struct vio_transport *t) VIO_MUST_CHECK; /* the bits are go
  */
 int vio_vud_state_save(struct vio_transport *t, uint8_t **bytes, size_t *size) VIO_MUST_CHECK;
 int vio_vud_state_load(struct vio_transport *t, const uint8_t *bytes, size_t size) VIO_MUST_CHECK; /* copied */
+
+VIO_PUBLIC_END
 
 #endif

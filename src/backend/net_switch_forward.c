@@ -124,13 +124,23 @@ static bool same_stations(const struct judged *a, const struct judged *b)
     return a->from == b->from && a->to == b->to && a->tagged == b->tagged;
 }
 
+/* Whether finishing its checksum would write into the Ethernet header: another sender, or another VLAN, than was judged. */
+static bool writes_l2(const struct vio_net_hdr *h, const struct judged *j)
+{
+    return (h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0 && h->csum_start < VIO_NET_FRAME_MIN + (j->tagged ? TAG : 0);
+}
+
 /* prev: the frame before, or NULL. Mostly it is of the same stations, and the table is not asked again. */
-static void judge(struct vio_net_switch *sw, struct net_switch_end *from, const uint8_t *head, size_t bytes, uint32_t now,
-                  const struct judged *prev, struct judged *j)
+static void judge(struct vio_net_switch *sw, struct net_switch_end *from, const struct vio_net_packet *p,
+                  const uint8_t *head, size_t bytes, uint32_t now, const struct judged *prev, struct judged *j)
 {
     *j = (struct judged){ .way = NOWHERE };
     if (!parse(from, head, bytes, j))
         return;
+    if (from->fixed && writes_l2(&p->hdr, j)) {
+        net_switch_count(from, NET_SWITCH_SPOOFED, 1);
+        return;
+    }
     if (prev && prev->way != NOWHERE && same_stations(prev, j)) {
         j->way = prev->way;
         j->slot = prev->slot;
@@ -334,7 +344,7 @@ static void forward_some(struct vio_net_switch *sw, struct net_switch_end *from,
         size_t got = vio_net_packet_head(&p[i], head[i], NET_SWITCH_HEAD);
 
         bytes += p[i].len;
-        judge(sw, from, head[i], got, now, i > 0 ? &judged[i - 1] : NULL, &judged[i]);
+        judge(sw, from, &p[i], head[i], got, now, i > 0 ? &judged[i - 1] : NULL, &judged[i]);
     }
     net_switch_count(from, NET_SWITCH_IN_FRAMES, n);
     net_switch_count(from, NET_SWITCH_IN_BYTES, bytes);

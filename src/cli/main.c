@@ -17,6 +17,8 @@ static const struct {
     { "xml", "what attaches a device to a guest: libvirt's XML, QEMU's options", word_xml },
     { "ctl", "asks a vio that serves: its devices, counters, links, captures", word_ctl },
     { "top", "what the devices of a vio that serves do, each second", word_top },
+    { "probe", "what is behind a transport: type, features, queues, configuration", word_probe },
+    { "bench", "loads a device as its driver: rate, latency, CPU time", word_bench },
     { "version", "which vio this is, and what it was built with", word_version },
 };
 

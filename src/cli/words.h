@@ -16,6 +16,8 @@ int word_backend(int argc, char **argv);
 int word_xml(int argc, char **argv);
 int word_ctl(int argc, char **argv);
 int word_top(int argc, char **argv);
+int word_probe(int argc, char **argv);
+int word_bench(int argc, char **argv);
 int word_version(int argc, char **argv);
 
 /* `vio serve help [TYPE]`: the types, or the keys of one (cli/spec_help.c). EXIT_FAILED where output fails. */

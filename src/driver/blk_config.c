@@ -48,9 +48,9 @@ static int sizes_of(struct vio_drvdev *d, const struct virtio_blk_config *c, str
     uint32_t seg_max = vio_drvdev_has(d, VIRTIO_BLK_F_SEG_MAX) ? vio_cpu(c->seg_max) : 1;
 
     info->size_max = vio_drvdev_has(d, VIRTIO_BLK_F_SIZE_MAX) ? vio_cpu(c->size_max) : UINT32_MAX;
+    /* 0 is what some devices (qemu-storage-daemon) say for "not told"; one piece is what every device takes. */
     if (info->size_max == 0)
-        return vio_drvdev_fail(d, -EPROTO, "size_max is 0: no piece of data could be sent (virtio 1.4, 5.2.4)");
-    /* 0 is what some devices say for "not told"; one piece is what every device takes. */
+        info->size_max = UINT32_MAX;
     info->seg_max = vio_min_u32(seg_max > 0 ? seg_max : 1, VIO_DRVBLK_PIECES_MAX);
     info->blk_size = vio_drvdev_has(d, VIRTIO_BLK_F_BLK_SIZE) ? vio_cpu(c->blk_size) : VIRTIO_BLK_SECTOR;
     if (info->blk_size < VIRTIO_BLK_SECTOR || info->blk_size > BLK_SIZE_MAX ||

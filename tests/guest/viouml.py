@@ -236,6 +236,7 @@ def python(guest, text, seconds=30):
 
 def no_complaints(guest):
     """A driver whose command on the control queue is refused says so in the kernel's log, and often nowhere else."""
-    code, said = guest.try_run("dmesg | grep -E 'virtio|eth0: |WARNING|BUG|Failed to' | grep -v -E 'Registering|virtio-uml-cmdline'")
+    code, said = guest.try_run("dmesg | grep -E 'virtio|eth0: |WARNING|BUG|[Ff]ailed to' | grep -v -E "
+                               "'Registering device virtio-uml|Kernel command line|ubd device|link becomes ready'")
     if code == 0:
         raise Failure("%s: the kernel complains:\n%s" % (guest.name, said))

@@ -95,23 +95,75 @@ def main():
         lacks = manual_lacks(inside + "/bin/vio", manual) if os.path.exists(manual) else ["everything"]
         report(not lacks, "the manual has every word and option", "it lacks " + ", ".join(lacks))
 
-        source = os.path.join(stage, "user.c")
-        with open(source, "w") as text:
-            text.write("#include <vio/vio.h>\n#include <stdio.h>\n"
-                       "int main(void) { puts(vio_fault_name(VIO_FAULT_CHAIN_LOOP)); return 0; }\n")
-        pc = glob.glob(inside + "/**/pkgconfig", recursive=True)
-        env = dict(os.environ, PKG_CONFIG_PATH=":".join(pc), PKG_CONFIG_SYSROOT_DIR=stage)
-        compiler = shutil.which("cc") or "gcc"
-        ok, flags = run("pkg-config", "--static", "--cflags", "--libs", "vio", env=env)
+        links(stage, inside)
+        exports(inside)
+        pages(inside)
+
+
+def links(stage, inside):
+    """A program of a user's, by pkg-config, on the shared library and on the static one."""
+    source = os.path.join(stage, "user.c")
+    with open(source, "w") as text:
+        text.write("#include <vio/vio.h>\n#include <stdio.h>\n"
+                   "int main(void) { puts(vio_fault_name(VIO_FAULT_CHAIN_LOOP)); return 0; }\n")
+    pc = glob.glob(inside + "/**/pkgconfig", recursive=True)
+    env = dict(os.environ, PKG_CONFIG_PATH=":".join(pc), PKG_CONFIG_SYSROOT_DIR=stage)
+    compiler = shutil.which("cc") or "gcc"
+    for kind, name in ((["--static"], "static"), ([], "shared")):
+        ok, flags = run("pkg-config", *kind, "--cflags", "--libs", "vio", env=env)
         # the staged prefix goes before the system's folders, which keep their place
         flags = [f.replace(stage + "/usr/lib/x86", "/usr/lib/x86") for f in flags.split()]
+        if name == "static":
+            flags = ["-l:libvio.a" if f == "-lvio" else f for f in flags]
+        output = " ".join(flags)
         if ok:
             ok, output = run(compiler, source, *flags, "-o", os.path.join(stage, "user"))
-            if ok:
-                ok, output = run(os.path.join(stage, "user"))
-        else:
-            output = " ".join(flags)
-        report(ok and output.strip() != "", "a program builds on the installed library by pkg-config", output)
+        if ok:
+            folders = ":".join(os.path.dirname(p) for p in glob.glob(inside + "/**/libvio.so.0", recursive=True))
+            ok, output = run(os.path.join(stage, "user"), env=dict(os.environ, LD_LIBRARY_PATH=folders))
+        report(ok and output.strip() == "chain-loop", "a program builds on the installed %s library by pkg-config" % name,
+               output)
+
+
+def declared(inside):
+    """What the public headers declare, functions and tables, without those that are inline."""
+    names = set()
+    for path in glob.glob(inside + "/include/vio/*.h"):
+        with open(path) as text:
+            plain = re.sub(r"/\*.*?\*/", "", text.read(), flags=re.S)
+        inline = set(re.findall(r"static inline[^;{]*?\b(vio_\w+)\(", plain))
+        outside = re.sub(r"\{[^{}]*\}", "", re.sub(r"\{[^{}]*\}", "", re.sub(r"\{[^{}]*\}", "", plain)))
+        names |= set(re.findall(r"^[a-z][\w \*]*?\b(vio_\w+)\(", outside, re.M)) - inline
+        names |= set(re.findall(r"^extern const [\w ]+?\b(vio_\w+)(?:\[\w*\])?;", outside, re.M))
+    return names
+
+
+def exports(inside):
+    """The shared library shows what the headers declare, with a version, and nothing else."""
+    for library in glob.glob(inside + "/**/libvio.so.0", recursive=True):
+        _, text = run("nm", "-D", "--defined-only", library)
+        found = dict(line.split()[-1].partition("@@")[::2] for line in text.splitlines() if " A " not in line)
+        wanted = declared(inside)
+        report(found.keys() == wanted, "the shared library shows what the headers declare (%d names)" % len(wanted),
+               "missing %s, beyond %s" % (sorted(wanted - found.keys()), sorted(found.keys() - wanted)))
+        report(set(found.values()) == {"VIO_0"}, "each with its version", sorted(set(found.values())))
+        return
+    report(False, "there is a shared library", glob.glob(inside + "/**/libvio*", recursive=True))
+
+
+def pages(inside):
+    """A manual page of section 3 for each public call."""
+    folder = inside + "/share/man/man3/"
+    calls = {n for n in declared(inside) if not n.endswith("_")}
+    lacks = sorted(c for c in calls if not c.startswith("vio_driver_") and not os.path.exists(folder + c + ".3"))
+    report(not lacks, "each public call has a page of the manual (%d)" % len(calls), "not: " + " ".join(lacks))
+    dead = []
+    for path in glob.glob(folder + "*.3"):
+        with open(path) as text:
+            first = text.readline().split()
+        if first[:1] == [".so"] and not os.path.exists(os.path.dirname(folder.rstrip("/")) + "/" + first[1]):
+            dead.append(path)
+    report(not dead, "and none points to a page that is not there", dead)
 
 
 main()

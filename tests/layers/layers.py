@@ -26,7 +26,7 @@ PUBLIC = {
     "device": "device/core", "driver": "driver/core",
     "drv_generic": "driver/generic",
     "drv_blk": "driver/blk", "drv_net": "driver/net",
-    "vhost_user": "transport/vhost_user",
+    "vhost_user": "transport/vhost_user", "serve": "transport/vhost_user",
     "vhost_user_driver": "transport/vhost_user_driver",
     "mmio_driver": "transport/mmio_driver", "pci_driver": "transport/pci_driver",
     "drv_rng": "driver/rng", "drv_console": "driver/console", "drv_balloon": "driver/balloon",

@@ -23,6 +23,7 @@ def test_help_on_every_word(folder):
     for args in (["--help"], ["-h"], ["help"], ["serve", "--help"], ["serve", "-h"], ["serve", "help"],
                  ["serve", "help", "blk"], ["serve", "help", "net"], ["backend", "--help"], ["backend", "blk", "--help"],
                  ["backend", "net", "--help"], ["xml", "--help"], ["ctl", "--help"], ["top", "--help"],
+                 ["probe", "--help"], ["bench", "--help"],
                  ["version", "--help"], ["version"], ["--version"]):
         status, out, err = vio(*args)
         equal((status, err), (0, ""), " ".join(args))

@@ -51,7 +51,9 @@ static void answer(struct device *d, const struct seen *s, const void *payload, 
     struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 
     if (s->header.request == d->quirk_on) {
-        switch (d->quirk) {
+        enum quirk quirk = d->quirk;
+
+        switch (quirk) {
         case SILENT: return;
         case OTHER_REQUEST: header.request++; break;
         case NO_REPLY_FLAG: header.flags = VHOST_USER_VERSION; break;
@@ -213,13 +215,13 @@ void device_begin(struct device *d)
     signal(SIGPIPE, SIG_IGN); /* as vio/vhost_user_driver.h asks */
     d->inflight_fd = memfd_create("inflight", MFD_CLOEXEC);
     d->state = malloc(STATE_BYTES);
+    for (unsigned i = 0; d->state != NULL && i < STATE_BYTES; i++)
+        d->state[i] = (uint8_t)(i * 7 ^ i >> 8);
     if (d->state == NULL || d->inflight_fd < 0 || ftruncate(d->inflight_fd, 4096) != 0 ||
         pthread_create(&d->thread, NULL, device_thread, d) != 0) {
         fprintf(stderr, "fake_backend.c: no device\n");
         abort();
     }
-    for (unsigned i = 0; i < STATE_BYTES; i++)
-        d->state[i] = (uint8_t)(i * 7 ^ i >> 8);
 }
 
 void device_end(struct device *d)

@@ -47,8 +47,8 @@ struct device {
     int fd, listener;
     uint64_t features, protocol;
     uint64_t queues, slots;
-    uint32_t quirk_on;
-    enum quirk quirk;
+    _Atomic uint32_t quirk_on; /* tests set these while the device runs */
+    _Atomic enum quirk quirk;
     bool features_ok;
     atomic_bool keep_listening;
     pthread_t thread;

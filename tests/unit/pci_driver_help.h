@@ -114,7 +114,7 @@ static uint32_t device_read(struct pci_model *m, unsigned bar, uint64_t at, unsi
     }
     assert_true(at < NOTIFY && at - CONFIG + width <= sizeof(d->config));
     d->widths |= width;
-    memcpy(&v, d->config + at - CONFIG, width);
+    memcpy(&v, d->config + (at - CONFIG), width);
     return v;
 }
 
@@ -133,7 +133,7 @@ static inline void device_write(struct pci_model *m, unsigned bar, uint64_t at, 
         d->kick_width[d->kicks++] = width;
     } else {
         assert_true(at >= CONFIG && at - CONFIG + width <= sizeof(d->config));
-        memcpy(d->config + at - CONFIG, &v, width);
+        memcpy(d->config + (at - CONFIG), &v, width);
     }
 }
 

@@ -301,7 +301,7 @@ static uint32_t legacy_read(struct pci_model *m, unsigned bar, uint64_t at, unsi
 
     assert_int_equal(bar, 0);
     if (at >= config) {
-        memcpy(&v, d->config + at - config, width);
+        memcpy(&v, d->config + (at - config), width);
         return v;
     }
     switch (at) {

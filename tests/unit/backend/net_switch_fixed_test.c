@@ -189,7 +189,7 @@ static void its_header_is_our_copy(void **state)
         seg[i][1] = (struct vio_seg){ frame[i] + 10, 54 };
         p[i] = (struct vio_net_packet){ .len = 64, .nr = 2, .seg = seg[i] };
     }
-    p[0].hdr = (struct vio_net_hdr){ .flags = 1, .csum_start = 2 }; /* stays as it is where no tag is put on */
+    p[0].hdr = (struct vio_net_hdr){ .flags = 1, .csum_start = 34 }; /* stays as it is where no tag is put on */
     assert_int_equal(a->b->ops->send(a->b, p, 2), 2);
     for (unsigned to = 1; to < 4; to += 2) {
         const struct ear *ear = &lan.port[to].ear;
@@ -211,6 +211,35 @@ static void its_header_is_our_copy(void **state)
     lan_close(&lan);
 }
 
+/* Whoever finishes a checksum writes where the sender says: not into what it was judged by. */
+static void no_checksum_over_its_sender(void **state)
+{
+    static const struct {
+        uint16_t start;
+        int vlan;
+        bool taken;
+    } cases[] = { { 0, NO_TAG, false }, { 13, NO_TAG, false }, { 14, NO_TAG, true }, { 14, 7, false }, { 18, 7, true } };
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct lan lan;
+        struct lan_port *a;
+        uint8_t frame[64];
+        struct vio_seg seg = { frame, 64 };
+        struct vio_net_packet p = { .len = 64, .nr = 1, .seg = &seg };
+
+        lan_open(&lan, -1);
+        a = lan_fixed(&lan, 0, 1);
+        lan_port(&lan, 0, false);
+        frame_make(frame, 64, ALL_HEAR, 1, cases[i].vlan, 0);
+        p.hdr = (struct vio_net_hdr){ .flags = 1, .csum_start = cases[i].start, .csum_offset = 8 };
+        assert_int_equal(a->b->ops->send(a->b, &p, 1), 1);
+        assert_int_equal(lan.port[1].ear.frames, cases[i].taken ? 1 : 0);
+        heard(&lan);
+        lan_close(&lan);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -220,6 +249,7 @@ int main(void)
         cmocka_unit_test(an_address_has_one_port),
         cmocka_unit_test(all_ports_may_be_fixed),
         cmocka_unit_test(its_header_is_our_copy),
+        cmocka_unit_test(no_checksum_over_its_sender),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,621 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Purpose: the load of a block device: reads and writes at a depth, each queue from a thread of its own, with what was written
+ * checked where that is asked for. Where it sits: cli/, over vio/drv_blk.h.
+ * Threads: a queue and its part of the disk belong to one worker; `stop` alone is shared, and the counts that the progress
+ * line shows. Trust: a status, a length, a block that was not what it should have been: counted as errors.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <vio/drv_blk.h>
+#include <vio/vhost_user_driver.h>
+
+#include "cli/bench.h"
+#include "cli/target.h"
+#include "spec/blk.h"
+#include "spec/virtio.h"
+
+enum { BATCH = 16, COLLECT = 64, STAMP = 32, BLOCKS_MAX = 1 << 26 };
+
+/* What stands at the beginning of each block that a verified run writes. */
+struct stamp {
+    uint64_t seed, block, generation, sum;
+};
+_Static_assert(sizeof(struct stamp) == STAMP, "and the rest of the block is made from it");
+
+struct slot {
+    uint64_t started, block;
+    bool write;
+};
+
+struct run;
+
+struct worker {
+    struct run *run;
+    pthread_t thread;
+    uint16_t queue;
+    uint8_t *data;   /* depth blocks */
+    uint64_t addr;
+    struct slot *slot;
+    uint32_t *idle;  /* slots that are free */
+    uint32_t nr_idle;
+    uint64_t blocks; /* of this worker's part of the disk */
+    uint64_t next;   /* sequential */
+    uint64_t random;
+    uint32_t *generation; /* verify: of each block, 0: not written yet; the highest bit: in flight */
+    struct histogram reads, writes;
+    uint64_t errors, wrong, cpu_ns; /* cpu_ns: while it was measured */
+    int phase;
+    uint32_t first_error;
+    bool silent, broken;
+    unsigned collected; /* by the last call of `used` */
+    _Atomic uint64_t done; /* for the progress line */
+};
+
+struct run {
+    const struct bench_params *p;
+    struct vio_arena *arena;
+    struct vio_bus *bus;
+    struct vio_transport *t; /* the device's */
+    struct vio_drvdev *d;
+    struct vio_drv_blk_driver driver;
+    struct vio_drv_blk *disk;
+    uint8_t *memory; /* all blocks of all queues */
+    uint64_t addr;
+    size_t memory_bytes;
+    uint64_t capacity, span; /* bytes */
+    struct worker *worker;
+    _Atomic int phase;
+};
+
+enum { WARM, MEASURE, STOP };
+enum { IN_FLIGHT = 1u << 31 };
+
+/* xorshift64*: fast, and good enough to choose blocks by. */
+static uint64_t next_random(uint64_t *state)
+{
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return *state * 0x2545f4914f6cdd1du;
+}
+
+/* ------------------------------------------------------------------ what is written, and checked */
+
+static uint64_t mix(uint64_t a, uint64_t b, uint64_t c)
+{
+    uint64_t x = a * 0x9e3779b97f4a7c15u ^ b * 0xbf58476d1ce4e5b9u ^ c * 0x94d049bb133111ebu;
+
+    x ^= x >> 31;
+    return x * 0xd6e8feb86659fd93u;
+}
+
+static void write_block(const struct worker *w, uint8_t *to, uint64_t block, uint32_t generation)
+{
+    uint32_t size = w->run->p->block;
+    struct stamp stamp = { w->run->p->seed, block, generation, mix(w->run->p->seed, block, generation) };
+    uint64_t word = stamp.sum;
+
+    memcpy(to, &stamp, sizeof(stamp));
+    for (uint32_t at = STAMP; at + 8 <= size; at += 8) {
+        word = word * 0x5851f42d4c957f2du + 0x14057b7ef767814fu;
+        memcpy(to + at, &word, 8);
+    }
+}
+
+static bool block_is(const struct worker *w, const uint8_t *from, uint64_t block, uint32_t generation)
+{
+    uint32_t size = w->run->p->block;
+    struct stamp stamp;
+    uint64_t word, seen;
+
+    memcpy(&stamp, from, sizeof(stamp));
+    word = mix(w->run->p->seed, block, generation);
+    if (stamp.seed != w->run->p->seed || stamp.block != block || stamp.generation != generation || stamp.sum != word)
+        return false;
+    for (uint32_t at = STAMP; at + 8 <= size; at += 8) {
+        word = word * 0x5851f42d4c957f2du + 0x14057b7ef767814fu;
+        memcpy(&seen, from + at, 8);
+        if (seen != word)
+            return false;
+    }
+    return true;
+}
+
+/* ------------------------------------------------------------------ one worker */
+
+/* A block of the whole disk from one of this worker's: they take turns. */
+static uint64_t disk_block(const struct worker *w, uint64_t block)
+{
+    return block * w->run->p->queues + w->queue;
+}
+
+/* With verification no two requests are about one block at the same time: which came first could not be told. */
+static uint64_t choose(struct worker *w)
+{
+    for (;;) {
+        uint64_t block = w->run->p->sequential ? w->next++ % w->blocks : next_random(&w->random) % w->blocks;
+
+        if (w->generation == NULL || !(w->generation[block] & IN_FLIGHT))
+            return block;
+    }
+}
+
+static void make(struct worker *w, uint32_t index, struct vio_drvblk_op *op, struct vio_buf *data)
+{
+    const struct bench_params *p = w->run->p;
+    struct slot *slot = &w->slot[index];
+    uint8_t *memory = w->data + (size_t)index * p->block;
+
+    slot->block = choose(w);
+    slot->write = p->reads < 100 && (p->reads == 0 || next_random(&w->random) % 100 >= p->reads);
+    if (w->generation != NULL) {
+        uint32_t *generation = &w->generation[slot->block];
+
+        if (slot->write)
+            write_block(w, memory, disk_block(w, slot->block), *generation = (*generation + 1) & ~(uint32_t)IN_FLIGHT);
+        *generation |= IN_FLIGHT;
+    }
+    *data = (struct vio_buf){ .addr = w->addr + (uint64_t)index * p->block, .len = p->block };
+    *op = (struct vio_drvblk_op){
+        .type = slot->write ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN,
+        .sector = disk_block(w, slot->block) * (p->block / VIRTIO_BLK_SECTOR),
+        .nr_data = 1, .data = data, .token = index,
+    };
+}
+
+/* false: the queue takes nothing more, though it should. */
+static bool submit(struct worker *w)
+{
+    struct vio_drvblk_op op[BATCH];
+    struct vio_buf data[BATCH];
+    unsigned n = w->nr_idle < BATCH ? w->nr_idle : BATCH;
+    uint64_t now;
+    int put;
+
+    if (n == 0)
+        return true;
+    for (unsigned i = 0; i < n; i++)
+        make(w, w->idle[w->nr_idle - 1 - i], &op[i], &data[i]);
+    now = bench_now();
+    for (unsigned i = 0; i < n; i++)
+        w->slot[op[i].token].started = now;
+    put = vio_drv_blk_put(w->run->disk, w->queue, op, n);
+    if (put <= 0)
+        return false;
+    w->nr_idle -= (unsigned)put;
+    vio_drv_blk_publish(w->run->disk, w->queue);
+    return (unsigned)put == n;
+}
+
+static void finish(struct worker *w, const struct vio_drvblk_result *result, uint64_t now, bool measured)
+{
+    struct slot *slot = &w->slot[result->token];
+    const uint8_t *memory = w->data + (size_t)result->token * w->run->p->block;
+
+    if (result->status != VIRTIO_BLK_S_OK) {
+        if (w->errors++ == 0)
+            w->first_error = result->status;
+    }
+    if (w->generation != NULL) {
+        uint32_t generation = w->generation[slot->block] &= ~(uint32_t)IN_FLIGHT;
+
+        if (!slot->write && generation != 0 && result->status == VIRTIO_BLK_S_OK &&
+            !block_is(w, memory, disk_block(w, slot->block), generation))
+            w->wrong++;
+    }
+    if (measured)
+        histogram_add(slot->write ? &w->writes : &w->reads, now - slot->started);
+    w->idle[w->nr_idle++] = (uint32_t)result->token;
+}
+
+static unsigned collect(struct worker *w)
+{
+    struct vio_drvblk_result result[COLLECT];
+    unsigned n = vio_drv_blk_collect(w->run->disk, w->queue, result, COLLECT);
+    uint64_t now = n > 0 ? bench_now() : 0;
+
+    for (unsigned i = 0; i < n; i++)
+        finish(w, &result[i], now, w->phase == MEASURE);
+    if (w->phase == MEASURE)
+        atomic_fetch_add_explicit(&w->done, n, memory_order_relaxed);
+    return n;
+}
+
+/* From vio_drvdev_event(): all that there is. */
+static void used(void *ctx, struct vio_drvdev *d, uint16_t queue)
+{
+    struct run *run = ctx;
+    struct worker *w = &run->worker[queue];
+    unsigned n;
+
+    (void)d;
+    while ((n = collect(w)) > 0)
+        w->collected += n;
+}
+
+/* Sleeps until the device calls, a moment at most; how many came. */
+static unsigned sleep_and_collect(struct worker *w)
+{
+    struct pollfd call = { .fd = vio_drvdev_event_fd(w->run->d, w->queue), .events = POLLIN };
+
+    w->collected = 0;
+    (void)poll(&call, 1, 100);
+    while (vio_drvdev_event(w->run->d, w->queue))
+        ;
+    return w->collected;
+}
+
+static uint64_t thread_cpu(void)
+{
+    struct timespec cpu;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu);
+    return (uint64_t)cpu.tv_sec * 1000000000u + (uint64_t)cpu.tv_nsec;
+}
+
+/* What the run is at now; where measuring begins and ends, the CPU time is read. */
+static int phase_of(struct worker *w)
+{
+    int phase = atomic_load_explicit(&w->run->phase, memory_order_relaxed);
+
+    if (phase != w->phase) {
+        if (phase == MEASURE)
+            w->cpu_ns = thread_cpu();
+        else
+            w->cpu_ns = w->phase == MEASURE ? thread_cpu() - w->cpu_ns : 0;
+        w->phase = phase;
+    }
+    return phase;
+}
+
+/* Until told to stop and nothing is in flight, or the device says nothing for too long. */
+static void work(struct worker *w)
+{
+    const struct bench_params *p = w->run->p;
+    uint64_t silence = (uint64_t)p->timeout_ms * 1000000, heard = bench_now();
+    unsigned looks = 0;
+
+    while (!w->broken) {
+        int phase = phase_of(w);
+
+        if (phase != STOP && !submit(w))
+            w->broken = true;
+        if (phase == STOP && w->nr_idle == p->depth)
+            return;
+        if ((p->wait ? sleep_and_collect(w) : collect(w)) > 0) {
+            looks = 0;
+            continue;
+        }
+        if (vio_drv_blk_fault(w->run->disk, w->queue) != VIO_FAULT_NONE)
+            w->broken = true;
+        if (looks++ == 0)
+            heard = bench_now();
+        else if ((p->wait || looks % 4096 == 0) && bench_now() - heard > silence) {
+            w->silent = true;
+            return;
+        }
+    }
+}
+
+static void *worker_main(void *arg)
+{
+    work(arg);
+    return NULL;
+}
+
+/* ------------------------------------------------------------------ making and ending a run */
+
+static int make_worker(struct run *run, uint16_t queue)
+{
+    const struct bench_params *p = run->p;
+    struct worker *w = &run->worker[queue];
+    uint64_t at = (uint64_t)queue * p->depth * p->block;
+
+    w->run = run;
+    w->queue = queue;
+    w->data = run->memory + at;
+    w->addr = run->addr + at;
+    w->random = mix(p->seed, queue, 1) | 1;
+    w->blocks = (run->span / p->block + p->queues - 1 - queue) / p->queues;
+    histogram_reset(&w->reads);
+    histogram_reset(&w->writes);
+    w->slot = calloc(p->depth, sizeof(*w->slot));
+    w->idle = calloc(p->depth, sizeof(*w->idle));
+    if (p->verify)
+        w->generation = calloc(w->blocks, sizeof(*w->generation));
+    if (w->slot == NULL || w->idle == NULL || (p->verify && w->generation == NULL))
+        return -ENOMEM;
+    for (uint32_t i = 0; i < p->depth; i++)
+        w->idle[w->nr_idle++] = i;
+    return 0;
+}
+
+static int check_disk(const struct run *run, char *why)
+{
+    const struct bench_params *p = run->p;
+    struct vio_drv_blk_info info = vio_drv_blk_info(run->disk);
+    uint64_t blocks = run->span / p->block;
+
+    if (p->block % VIRTIO_BLK_SECTOR != 0 || p->block == 0) {
+        snprintf(why, BENCH_WHY, "a block of %u bytes is not whole 512-byte sectors", p->block);
+        return -EINVAL;
+    }
+    if (blocks < (uint64_t)p->queues * p->depth) {
+        snprintf(why, BENCH_WHY, "%s: %llu blocks of %u bytes are too few for %u queues at depth %u", p->target,
+                 (unsigned long long)blocks, p->block, p->queues, p->depth);
+        return -EINVAL;
+    }
+    if (p->verify && blocks > BLOCKS_MAX) {
+        snprintf(why, BENCH_WHY, "%s: verifying keeps account of at most %d blocks: use --size", p->target, BLOCKS_MAX);
+        return -EINVAL;
+    }
+    if (info.queues < p->queues) {
+        snprintf(why, BENCH_WHY, "%s: %u queues: the device has %u", p->target, p->queues, info.queues);
+        return -EINVAL;
+    }
+    if (p->reads < 100 && info.read_only) {
+        snprintf(why, BENCH_WHY, "%s: the disk is read-only: only --reads=100 can be measured", p->target);
+        return -EROFS;
+    }
+    return 0;
+}
+
+/* The driver, as it is wanted: of the rings' features only those that were asked for. */
+static void want(struct run *run)
+{
+    static const uint8_t ring[] = { VIRTIO_F_RING_PACKED, VIRTIO_F_IN_ORDER, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX };
+    const struct bench_params *p = run->p;
+    struct vio_drv_blk_params params = {
+        .queues = p->queues, .queue_size = p->queue_size, .depth = p->depth, .no_bounce = true,
+        .indirect_max = vio_features_has(p->ring, VIRTIO_F_INDIRECT_DESC) ? 4 : 0,
+        .used = p->wait ? used : NULL, .ctx = run,
+    };
+
+    vio_drv_blk_driver(&run->driver, &params);
+    for (unsigned i = 0; i < sizeof(ring); i++)
+        if (!vio_features_has(p->ring, ring[i]))
+            vio_features_clear(&run->driver.driver.features, ring[i]);
+}
+
+static int make_memory(struct run *run, char *why)
+{
+    const struct bench_params *p = run->p;
+    struct vio_arena_params memory = { .small_pages = p->small_pages, .populate = true };
+    int error;
+
+    run->memory_bytes = (size_t)p->queues * p->depth * p->block;
+    /* rings, tables and the requests' heads beside the blocks */
+    memory.size = run->memory_bytes + (uint64_t)p->queues * ((uint64_t)p->queue_size * 128 + p->depth * 64u + (64 << 10)) +
+                  (1 << 20);
+    error = vio_arena_create(&memory, &run->arena);
+    if (error)
+        snprintf(why, BENCH_WHY, "%s: no %llu bytes of memory to share: %s", p->target, (unsigned long long)memory.size,
+                 strerror(-error));
+    return error;
+}
+
+static int connect_to(struct run *run, char *why)
+{
+    const struct bench_params *p = run->p;
+    struct vio_vud_params vud = { .fd = -1, .timeout_ms = p->timeout_ms, .type = VIRTIO_ID_BLOCK, .arena = run->arena,
+                                  .queue_size_max = VIO_QUEUE_SIZE_MAX };
+    char said[VIO_DRV_WHY] = "";
+    int error = target_vhost_user(p->target, &vud.path, why, BENCH_WHY);
+
+    if (error)
+        return error;
+    error = vio_vud_create(&vud, &run->t, said);
+    if (error) {
+        snprintf(why, BENCH_WHY, "%s: %s", p->target, said[0] != '\0' ? said : strerror(-error));
+        return error;
+    }
+    if (p->queues > run->t->queues_max) {
+        snprintf(why, BENCH_WHY, "%s: %u queues: the device has %u", p->target, p->queues, run->t->queues_max);
+        run->t->ops->destroy(run->t);
+        return -EINVAL;
+    }
+    want(run);
+    error = vio_bus_create(vio_arena_platform(run->arena), &run->bus);
+    if (error) {
+        run->t->ops->destroy(run->t);
+        snprintf(why, BENCH_WHY, "%s: %s", p->target, strerror(-error));
+        return error;
+    }
+    error = vio_bus_add(run->bus, run->t, 0, &run->driver.driver, &run->d);
+    run->disk = error ? NULL : vio_drv_blk_of(run->d);
+    if (run->disk == NULL) {
+        snprintf(why, BENCH_WHY, "%s: %s", p->target, error ? strerror(-error) : vio_drvdev_why(run->d));
+        return -EIO;
+    }
+    return 0;
+}
+
+static int open_disk(struct run *run, char *why)
+{
+    const struct bench_params *p = run->p;
+    const struct vio_platform *platform;
+    int error = make_memory(run, why);
+
+    if (!error)
+        error = connect_to(run, why);
+    if (error)
+        return error;
+    run->capacity = vio_drv_blk_capacity(run->disk) * VIRTIO_BLK_SECTOR;
+    run->span = p->span != 0 && p->span < run->capacity ? p->span : run->capacity;
+    error = check_disk(run, why);
+    if (error)
+        return error;
+    platform = vio_arena_platform(run->arena);
+    run->memory = platform->dma_alloc(platform->ctx, run->memory_bytes, 4096, &run->addr);
+    return run->memory != NULL ? 0 : -ENOMEM;
+}
+
+static void close_run(struct run *run)
+{
+    const struct vio_platform *platform = run->arena != NULL ? vio_arena_platform(run->arena) : NULL;
+
+    for (uint16_t i = 0; run->worker != NULL && i < run->p->queues; i++) {
+        free(run->worker[i].slot);
+        free(run->worker[i].idle);
+        free(run->worker[i].generation);
+    }
+    free(run->worker);
+    vio_bus_destroy(run->bus); /* the device is reset: nothing touches the memory any more */
+    if (run->memory != NULL)
+        platform->dma_free(platform->ctx, run->memory, run->memory_bytes, run->addr);
+    vio_arena_destroy(run->arena);
+}
+
+static uint64_t done(const struct run *run)
+{
+    uint64_t sum = 0;
+
+    for (uint16_t i = 0; i < run->p->queues; i++)
+        sum += atomic_load_explicit(&run->worker[i].done, memory_order_relaxed);
+    return sum;
+}
+
+/* Waits until `until`, with a line each second where there is someone to read it. */
+static void watch(const struct run *run, uint64_t until)
+{
+    uint64_t last = bench_now(), seen = done(run);
+
+    while (bench_now() < until) {
+        uint64_t now = bench_now(), left = until - now, step = left < 1000000000 ? left : 1000000000;
+        struct timespec ts = { (time_t)(step / 1000000000), (long)(step % 1000000000) };
+
+        (void)nanosleep(&ts, NULL);
+        now = bench_now();
+        if (run->p->progress && now > last) {
+            uint64_t count = done(run);
+
+            fprintf(stderr, "\r%5.1f s left  %12.0f requests/s ", now < until ? (double)(until - now) / 1e9 : 0.0,
+                    (double)(count - seen) * 1e9 / (double)(now - last));
+            last = now;
+            seen = count;
+        }
+    }
+    if (run->p->progress)
+        fprintf(stderr, "\r%50s\r", "");
+}
+
+struct measured {
+    uint64_t elapsed, cpu, peer_cpu;
+    struct histogram reads, writes;
+    uint64_t errors, wrong;
+    uint32_t first_error;
+};
+
+static json_t *result_json(const struct run *run, const struct measured *m)
+{
+    const struct bench_params *p = run->p;
+    uint64_t count = m->reads.count + m->writes.count;
+    double seconds = (double)m->elapsed / 1e9, per = count > 0 ? 1.0 / (double)count : 0;
+
+    return json_pack("{s:s, s:s, s:I, s:s, s:i, s:i, s:i, s:i, s:s, s:i, s:b, s:f, s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:o, s:o}",
+                     "target", p->target, "type", "blk", "capacity", (json_int_t)run->capacity, "ring",
+                     vio_drvdev_has(run->d, VIRTIO_F_RING_PACKED) ? "packed" : "split", "queues", (int)p->queues,
+                     "queue_size", (int)vio_drvdev_queue_size(run->d, 0), "depth", (int)p->depth, "block", (int)p->block,
+                     "pattern", p->sequential ? "sequential" : "random", "reads_percent", (int)p->reads, "verified",
+                     p->verify, "seconds", seconds, "requests", (json_int_t)count, "rate", (double)count / seconds,
+                     "bytes_per_second", (double)count * p->block / seconds, "cpu_ns_per_request", (double)m->cpu * per,
+                     "peer_cpu_ns_per_request", (double)m->peer_cpu * per, "errors", (json_int_t)m->errors, "wrong_blocks",
+                     (json_int_t)m->wrong, "read_latency_ns", bench_latency_json(&m->reads), "write_latency_ns",
+                     bench_latency_json(&m->writes));
+}
+
+/* The workers' numbers as one. -EIO: a device that stopped to answer, with the sentence. */
+static int gather(const struct run *run, struct measured *m, char *why)
+{
+    histogram_reset(&m->reads);
+    histogram_reset(&m->writes);
+    for (uint16_t i = 0; i < run->p->queues; i++) {
+        const struct worker *w = &run->worker[i];
+
+        if (w->broken)
+            snprintf(why, BENCH_WHY, "%s: queue %u broke: %s (%s)", run->p->target, i, vio_fault_text(vio_drv_blk_fault(run->disk, i)),
+                     vio_fault_clause(vio_drv_blk_fault(run->disk, i)));
+        else if (w->silent)
+            snprintf(why, BENCH_WHY, "%s: queue %u: %u requests were not answered for %u ms", run->p->target, i,
+                     vio_drv_blk_in_flight(run->disk, i), run->p->timeout_ms);
+        if (w->broken || w->silent)
+            return -EIO;
+        histogram_merge(&m->reads, &w->reads);
+        histogram_merge(&m->writes, &w->writes);
+        m->errors += w->errors;
+        m->wrong += w->wrong;
+        m->cpu += w->cpu_ns;
+        if (w->errors > 0)
+            m->first_error = w->first_error;
+    }
+    if (m->errors > 0) {
+        snprintf(why, BENCH_WHY, "%s: %llu requests failed, the first one with status %u (virtio 1.4, 5.2.6)",
+                 run->p->target, (unsigned long long)m->errors, m->first_error);
+        return -EIO;
+    }
+    return 0;
+}
+
+static uint64_t after(double seconds)
+{
+    return bench_now() + (uint64_t)(seconds * 1e9);
+}
+
+static int load(struct run *run, struct measured *m, char *why)
+{
+    uint16_t started = 0;
+    uint64_t begin, peer;
+    int error = 0;
+
+    while (started < run->p->queues && error == 0) {
+        error = pthread_create(&run->worker[started].thread, NULL, worker_main, &run->worker[started]);
+        started = (uint16_t)(started + (error == 0));
+    }
+    if (error == 0) {
+        watch(run, after(run->p->warmup));
+        peer = bench_peer_cpu(vio_vud_fd(run->t));
+        begin = bench_now();
+        atomic_store(&run->phase, MEASURE);
+        watch(run, after(run->p->seconds));
+        m->elapsed = bench_now() - begin;
+        m->peer_cpu = bench_peer_cpu(vio_vud_fd(run->t)) - peer;
+    }
+    atomic_store(&run->phase, STOP);
+    for (uint16_t i = 0; i < started; i++)
+        pthread_join(run->worker[i].thread, NULL);
+    if (error) {
+        snprintf(why, BENCH_WHY, "no thread for queue %u: %s", started, strerror(error));
+        return -error;
+    }
+    return gather(run, m, why);
+}
+
+json_t *bench_blk(const struct bench_params *params, char *why)
+{
+    struct run run = { .p = params };
+    struct measured *m = calloc(1, sizeof(*m));
+    json_t *result = NULL;
+    int error = m != NULL ? open_disk(&run, why) : -ENOMEM;
+
+    if (!error) {
+        run.worker = calloc(params->queues, sizeof(*run.worker));
+        error = run.worker != NULL ? 0 : -ENOMEM;
+    }
+    for (uint16_t i = 0; !error && i < params->queues; i++)
+        error = make_worker(&run, i);
+    if (error == -ENOMEM)
+        snprintf(why, BENCH_WHY, "%s: no memory for %u queues at depth %u", params->target, params->queues, params->depth);
+    if (!error && load(&run, m, why) == 0)
+        result = result_json(&run, m);
+    close_run(&run);
+    free(m);
+    return result;
+}
