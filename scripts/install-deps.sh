@@ -30,6 +30,10 @@ nbdkit:NBD server that the nbd=URI tests talk to
 qemu-utils:qemu-nbd, the other NBD server they talk to
 libxml2-utils:xmllint, which reads what vio xml prints
 libdpdk-dev:driver of DPDK, which one test sends through
+gcc-aarch64-linux-gnu:the freestanding part on that machine, and how large it is
+gcc-riscv64-linux-gnu:the freestanding part on that machine
+gcc-s390x-linux-gnu:the freestanding part on a big-endian machine
+qemu-user:runs it there
 qemu-system-common:virtiofsd, the server of files that the file system driver is tested against
 '
 guest='

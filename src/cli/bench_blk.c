@@ -414,7 +414,7 @@ static int connect_to(struct run *run, char *why)
         return error;
     error = vio_vud_create(&vud, &run->t, said);
     if (error) {
-        snprintf(why, BENCH_WHY, "%s: %s", p->target, said[0] != '\0' ? said : strerror(-error));
+        target_failed(p->target, vud.path, said, error, why, BENCH_WHY);
         return error;
     }
     if (p->queues > run->t->queues_max) {

@@ -41,7 +41,7 @@ static int connect_to(struct seen *seen, char *why, size_t why_size)
         snprintf(why, why_size, "%s: no answer in %u ms: another front-end is connected, or it is not a vhost-user socket",
                  seen->params->target, seen->params->timeout_ms);
     else if (error)
-        snprintf(why, why_size, "%s: %s", seen->params->target, said[0] != '\0' ? said : strerror(-error));
+        target_failed(seen->params->target, seen->vud.path, said, error, why, why_size);
     return error;
 }
 
@@ -158,7 +158,7 @@ static json_t *features_json(uint32_t type, struct vio_features offered)
     json_t *list = json_array();
 
     for (unsigned bit = 0; bit < VIO_FEATURE_BITS; bit++) {
-        const char *name = vio_feature_name((uint16_t)type, bit);
+        const char *name = bit == VIRTIO_F_LOG_ALL ? "LOG_ALL" : vio_feature_name((uint16_t)type, bit); /* vhost's own */
 
         if (vio_features_has(offered, bit))
             json_array_append_new(list, json_pack("{s:i, s:s?, s:b}", "bit", (int)bit, "name", name, "taken",

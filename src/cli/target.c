@@ -31,3 +31,13 @@ int target_vhost_user(const char *target, const char **path, char *why, size_t w
     }
     return 0;
 }
+
+void target_failed(const char *target, const char *path, const char *said, int error, char *why, size_t why_size)
+{
+    if (said[0] == '\0')
+        said = strerror(-error);
+    if (strncmp(said, path, strlen(path)) == 0) /* it names it already */
+        snprintf(why, why_size, "%s", said);
+    else
+        snprintf(why, why_size, "%s: %s", target, said);
+}
