@@ -47,8 +47,11 @@ echo "$ip" >/tmp/leased
 LIBRARIES = (("libwrap.so.0", "libwrap0"), ("libnsl.so.2", "libnsl2"), ("libtirpc.so.3", "libtirpc3"))
 
 
-def ssh_server():
-    """The command that runs it: from its package, and its libraries from theirs, where they are not installed."""
+def ssh_server(folder):
+    """
+    The command that runs it in the guest: from its package, and its libraries from theirs, where they are not installed; a copy of
+    them in the test's folder, which the guest sees wherever they were unpacked.
+    """
     program = os.path.join(unpacked("openssh-server", "usr/sbin/sshd"), "usr/sbin/sshd")
     arch = subprocess.run(["gcc", "-print-multiarch"], stdout=subprocess.PIPE, text=True).stdout.strip()
     known, folders = subprocess.run(["/sbin/ldconfig", "-p"], stdout=subprocess.PIPE, text=True).stdout, []
@@ -60,7 +63,14 @@ def ssh_server():
     missing = [line.split()[0] for line in said.splitlines() if "not found" in line]
     if missing:
         raise Skip("sshd needs %s, which is not installed" % ", ".join(missing))
-    return ("LD_LIBRARY_PATH=%s " % ":".join(folders) if folders else "") + program
+    place = os.path.join(folder, "ssh")
+    os.mkdir(place)
+    shutil.copy(program, place)
+    for other in folders:
+        for library, _ in LIBRARIES:
+            if os.path.exists(os.path.join(other, library)):
+                shutil.copy(os.path.join(other, library), place)
+    return "LD_LIBRARY_PATH=/tmp/host/ssh /tmp/host/ssh/sshd"
 
 
 def hash_of(guest, path):
@@ -69,7 +79,7 @@ def hash_of(guest, path):
 
 def copied(folder):
     needs("ssh-keygen", "scp", "sha256sum")
-    program = ssh_server()
+    program = ssh_server(folder)
     for name in ("hostkey", "key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", os.path.join(folder, name)], check=True)
     with open(os.path.join(folder, "sshd_config"), "w") as out:

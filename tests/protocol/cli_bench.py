@@ -9,15 +9,19 @@ from cli_help import Serve, check, contains, equal, main, vio
 QUICK = ("--time=0.1", "--warmup=0")
 
 
-def bench(*args):
-    status, out, err = vio("bench", *args, "--json", *QUICK)
+def bench(*args, quick=QUICK):
+    status, out, err = vio("bench", *args, "--json", *quick)
     equal((status, err), (0, ""), "vio bench " + " ".join(args))
     return json.loads(out)
 
 
 def one(*args):
-    runs = bench(*args)["runs"]
-    equal(len(runs), 1)
+    """On a busy machine nothing at all may come of a tenth of a second."""
+    for time in ("0.1", "1", "4"):
+        runs = bench(*args, quick=("--time=" + time, "--warmup=0"))["runs"]
+        equal(len(runs), 1)
+        if runs[0]["read_latency_ns"]["count"] + runs[0]["write_latency_ns"]["count"] > 20:
+            break
     return runs[0]
 
 
@@ -47,7 +51,7 @@ def test_what_was_written_is_checked(folder):
         r = one(path, "--reads=50", "--verify", *more)
         check(r["verified"] and r["wrong_blocks"] == 0 and r["write_latency_ns"]["count"] > 0, "verified: %s" % r)
     # a disk that forgets what it is given
-    status, out, err = vio("bench", lossy, "--reads=50", "--verify", "--json", "--size=1M", *QUICK)
+    status, out, err = vio("bench", lossy, "--reads=50", "--verify", "--json", "--size=1M", "--time=1")
     equal(status, 1, err)
     check(json.loads(out)["runs"][0]["wrong_blocks"] > 0, out)
     serve.stop()
@@ -56,7 +60,7 @@ def test_what_was_written_is_checked(folder):
 def test_two_in_turn(folder):
     a, b = os.path.join(folder, "a"), os.path.join(folder, "b")
     serve = Serve(folder, "blk,null=16M,vhost-user=" + a, "blk,ram=16M,vhost-user=" + b)
-    answer = bench("--compare", a, b, "--repeats=3")
+    answer = bench("--compare", a, b, "--repeats=3", quick=("--time=0.5", "--warmup=0.1"))
     equal([r["target"] for r in answer["runs"]], [a] * 3 + [b] * 3)
     ratio = answer["ratio"]
     check(0 < ratio["lowest"] <= ratio["median"] <= ratio["highest"] and ratio["pairs"] == 3, ratio)
