@@ -114,7 +114,9 @@ class UmlDisk(Disk):
     driver = "virtio_blk"
 
     def __init__(self, folder, keys="", **more):
-        super().__init__(folder, keys="packed=off" + ("," + keys if keys else ""), **more)
+        self.name = "umldisk%d" % (Disk.count + 1)
+        super().__init__(folder, keys="packed=off,name=%s%s" % (self.name, "," + keys if keys else ""), start=False,
+                         **more)
 
 
 # ---------------------------------------------------------------- the guest
@@ -236,7 +238,7 @@ def python(guest, text, seconds=30):
 
 def no_complaints(guest):
     """A driver whose command on the control queue is refused says so in the kernel's log, and often nowhere else."""
-    code, said = guest.try_run("dmesg | grep -E 'virtio|eth0: |WARNING|BUG|[Ff]ailed to' | grep -v -E "
-                               "'Registering device virtio-uml|Kernel command line|ubd device|link becomes ready'")
+    code, said = guest.try_run("dmesg | grep -E 'WARNING|BUG|rror|[Ff]ailed|reports|eth0: ' | grep -v -E "
+                               "'Kernel command line|ubd device|becomes ready|mmapper'")
     if code == 0:
         raise Failure("%s: the kernel complains:\n%s" % (guest.name, said))
