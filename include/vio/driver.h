@@ -12,6 +12,7 @@
 #define VIO_DRIVER_H
 
 #include <vio/features.h>
+#include <vio/io.h>
 #include <vio/platform.h>
 #include <vio/queue.h>
 
@@ -110,6 +111,14 @@ struct vio_transport {
     bool size_fixed;      /* a queue has the size that queue_max() says, no other (legacy PCI: virtio 1.4, 4.1.5.1.3.1) */
 };
 
+/* For a transport's kick: all that the driver wrote to memory is there before the register that is written next. */
+static inline void vio_transport_barrier(const struct vio_transport *t)
+{
+    vio_io_barrier();
+    if (t->platform->io_barrier != NULL)
+        t->platform->io_barrier(t->platform->ctx);
+}
+
 /* ------------------------------------------------------------------ a driver */
 
 struct vio_drvdev;
@@ -149,6 +158,21 @@ struct vio_driver {
     int (*freeze)(struct vio_drvdev *d);
     int (*restore)(struct vio_drvdev *d);
 };
+
+/*
+ * What the driver can be given of what a device offers: its own bits, and those that the core takes for every driver over this
+ * transport. A device that does not offer what a bit depends on, or validate(), makes it fewer.
+ */
+struct vio_features vio_driver_takes(const struct vio_driver *driver, const struct vio_transport *t);
+
+/* Whether the driver names this type of device; one that takes any names none. */
+static inline bool vio_driver_names(const struct vio_driver *driver, uint32_t type)
+{
+    for (const uint32_t *t = driver->types; t != NULL && *t != 0; t++)
+        if (*t == type)
+            return true;
+    return false;
+}
 
 /* ------------------------------------------------------------------ the bus */
 

@@ -140,6 +140,8 @@ struct vio_net_backend {
 };
 
 void vio_net_close(struct vio_net_backend *b); /* NULL is fine */
+/* A further lane, see open_lane above; -ENOTSUP: the network is served by one thread. */
+int vio_net_open_lane(struct vio_net_backend *b, struct vio_net_backend **out, char *why, size_t why_size) VIO_MUST_CHECK;
 
 /* ------------------------------------------------------------------ the backends there are */
 

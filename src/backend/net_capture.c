@@ -235,18 +235,14 @@ static const struct vio_net_ops capture_ops = {
 
 static int capture_open_lane(struct vio_net_backend *b, struct vio_net_backend **out, char *why, size_t why_size)
 {
-    struct vio_net_backend *inner = inner_of(b);
-    struct capture_lane *lane;
+    struct capture_lane *lane = calloc(1, sizeof *lane);
     int ret;
 
-    if (!inner->ops->open_lane)
-        return vio_backend_why(-ENOTSUP, why, why_size, "the network \"%s\" is served by one thread", inner->ops->name);
-    lane = calloc(1, sizeof *lane);
     if (!lane)
         return vio_backend_why(-ENOMEM, why, why_size, "out of memory");
     lane->head.ops = &capture_ops;
     lane->capture = ((struct capture_lane *)b)->capture;
-    ret = inner->ops->open_lane(inner, &lane->inner, why, why_size);
+    ret = vio_net_open_lane(inner_of(b), &lane->inner, why, why_size);
     if (ret < 0) {
         free(lane);
         return ret;

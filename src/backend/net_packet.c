@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Purpose: packets copied out of the memory they stand in; the end of a network backend.
+ * Purpose: packets copied out of the memory they stand in; the end of a network backend, and its further lanes.
  * Where it sits: backend/, for devices too. Threads: no state.
  * Trust: the lengths of seg[] are ours, the bytes are a guest's: they are copied once and never looked at in place.
  */
-#include <vio/net.h>
+#include "backend/backend.h"
 
 #include <string.h>
+#include <vio/net.h>
 
 size_t vio_net_packet_head(const struct vio_net_packet *p, void *to, size_t n)
 {
@@ -32,4 +33,11 @@ void vio_net_close(struct vio_net_backend *b)
 {
     if (b)
         b->ops->destroy(b);
+}
+
+int vio_net_open_lane(struct vio_net_backend *b, struct vio_net_backend **out, char *why, size_t why_size)
+{
+    if (b->ops->open_lane == NULL)
+        return vio_backend_why(-ENOTSUP, why, why_size, "the network \"%s\" is served by one thread", b->ops->name);
+    return b->ops->open_lane(b, out, why, why_size);
 }

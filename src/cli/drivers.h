@@ -7,7 +7,5 @@
 
 /* The driver of a type; of one that has none, and of 0, the generic one. */
 const struct vio_driver *drivers_find(uint32_t type);
-/* Of these, what vio's driver of this type would take. */
-struct vio_features drivers_take(uint32_t type, struct vio_features offered);
 
 #endif

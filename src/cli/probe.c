@@ -152,9 +152,9 @@ static int read_serial(struct seen *seen, struct vio_arena *arena, char id[VIO_D
 
 /* ------------------------------------------------------------------ the answer */
 
-static json_t *features_json(uint32_t type, struct vio_features offered)
+static json_t *features_json(uint32_t type, const struct vio_transport *t, struct vio_features offered)
 {
-    struct vio_features taken = drivers_take(type, offered);
+    struct vio_features taken = vio_driver_takes(drivers_find(type), t);
     json_t *list = json_array();
 
     for (unsigned bit = 0; bit < VIO_FEATURE_BITS; bit++) {
@@ -220,7 +220,7 @@ static json_t *describe(const struct seen *seen, const struct config_type *type)
                                                         type->says, "clause", type->clause)
                                             : json_null(),
                                "type_guessed", seen->params->type == NULL && type != NULL, "features",
-                               features_json(id, seen->offered), "protocol_features",
+                               features_json(id, t, seen->offered), "protocol_features",
                                protocol_json(vio_vud_protocol_offered(seen->t)), "queues", t->queues_max, "memory_slots",
                                (json_int_t)vio_vud_slots_max(seen->t));
 

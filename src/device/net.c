@@ -241,7 +241,6 @@ static unsigned rx_service(struct net *net, uint16_t queue, unsigned budget)
 static unsigned service(void *self, uint16_t queue, unsigned budget)
 {
     struct net *net = self;
-
     struct net_lane *lane = net->queue[queue].lane;
 
     if (__builtin_expect(atomic_load_explicit(&net->rarp, memory_order_acquire) == NET_RARP_DUE, 0))

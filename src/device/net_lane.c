@@ -29,15 +29,6 @@ void net_lanes_close(struct net *net, bool all)
     net->nr_lanes = 0;
 }
 
-static int open_lane(struct vio_net_backend *first, struct vio_net_backend **out, char *why, size_t why_size)
-{
-    if (first->ops->open_lane == NULL) {
-        (void)vio_device_refuse(why, why_size, "the network \"%s\" is served by one thread", first->ops->name);
-        return -ENOTSUP;
-    }
-    return first->ops->open_lane(first, out, why, why_size);
-}
-
 int net_lanes_open(struct net *net, struct vio_net_backend *backend, uint16_t lanes, char *why, size_t why_size)
 {
     int ret = 0;
@@ -57,7 +48,7 @@ int net_lanes_open(struct net *net, struct vio_net_backend *backend, uint16_t la
         if (i == 0)
             lane->backend = backend;
         else
-            ret = open_lane(backend, &lane->backend, why, why_size);
+            ret = vio_net_open_lane(backend, &lane->backend, why, why_size);
         if (ret == 0)
             net->nr_lanes++;
     }

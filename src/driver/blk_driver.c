@@ -14,7 +14,7 @@ static const struct vio_drv_blk_params defaults = { .queues = 0 };
 
 /* ------------------------------------------------------------------ requests */
 
-static const struct vio_drv_blk_range *range_limits(const struct vio_drv_blk *b, uint32_t type)
+const struct vio_drv_blk_range *drv_blk_range_limits(const struct vio_drv_blk *b, uint32_t type)
 {
     switch (type) {
     case VIRTIO_BLK_T_DISCARD:
@@ -30,7 +30,7 @@ static const struct vio_drv_blk_range *range_limits(const struct vio_drv_blk *b,
 
 static int check_range(const struct vio_drv_blk *b, const struct vio_drvblk_op *op)
 {
-    const struct vio_drv_blk_range *limits = range_limits(b, op->type);
+    const struct vio_drv_blk_range *limits = drv_blk_range_limits(b, op->type);
 
     if (op->nr_data != 0 || op->sectors == 0 || (op->flags & ~VIRTIO_BLK_RANGE_F_UNMAP) != 0 ||
         (op->flags != 0 && op->type != VIRTIO_BLK_T_WRITE_ZEROES))

@@ -34,6 +34,9 @@ struct vio_drv_blk {
     bool late; /* a call that waited gave up: its request is still in flight on queue 0 */
 };
 
+/* blk_driver.c: what the device takes at most of a kind of request for a range; NULL: a type that is none. */
+const struct vio_drv_blk_range *drv_blk_range_limits(const struct vio_drv_blk *b, uint32_t type);
+
 /* blk_config.c: what the device says, checked; -errno: said in the device's why. */
 int drv_blk_configure(struct vio_drv_blk *b);
 /* The parts that may change. */

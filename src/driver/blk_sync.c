@@ -112,10 +112,8 @@ int vio_drv_blk_flush(struct vio_drv_blk *b, uint64_t ns)
 
 int vio_drv_blk_range(struct vio_drv_blk *b, uint32_t type, uint64_t sector, uint64_t sectors, bool unmap, uint64_t ns)
 {
-    uint32_t most = type == VIRTIO_BLK_T_DISCARD      ? b->info.discard.sectors :
-                    type == VIRTIO_BLK_T_WRITE_ZEROES ? b->info.write_zeroes.sectors :
-                    type == VIRTIO_BLK_T_SECURE_ERASE ? b->info.secure_erase.sectors :
-                                                        0;
+    const struct vio_drv_blk_range *limits = drv_blk_range_limits(b, type);
+    uint32_t most = limits != NULL ? limits->sectors : 0;
     int error = ready(b);
 
     if (error != 0)

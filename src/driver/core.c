@@ -24,17 +24,6 @@ void core_say(const struct vio_drvdev *d, int level, const char *line)
         d->platform->say(d->platform->ctx, level, d->t->name, line);
 }
 
-VIO_PRINTF(2, 3)
-static void set_why(struct vio_drvdev *d, const char *format, ...)
-{
-    va_list ap;
-
-    va_start(ap, format);
-    vio_vformat(d->why, sizeof(d->why), format, ap);
-    va_end(ap);
-    core_say(d, VIO_LOG_ERROR, d->why);
-}
-
 int vio_drvdev_fail(struct vio_drvdev *d, int error, const char *format, ...)
 {
     va_list ap;
@@ -51,12 +40,10 @@ int core_transport_failed(struct vio_drvdev *d, int error, const char *what)
     const char *why = d->ops->why(d->t);
 
     if (why[0] != '\0')
-        set_why(d, "%s: %s", what, why);
-    else
-        set_why(d, "%s: %s (error %d)", what,
-                error == -ETIMEDOUT ? "the device does not answer in time" :
-                error == -ECONNRESET || error == -ENOTCONN ? "the device is gone" : "it does not work", -error);
-    return error;
+        return vio_drvdev_fail(d, error, "%s: %s", what, why);
+    return vio_drvdev_fail(d, error, "%s: %s (error %d)", what,
+                           error == -ETIMEDOUT ? "the device does not answer in time" :
+                           error == -ECONNRESET || error == -ENOTCONN ? "the device is gone" : "it does not work", -error);
 }
 
 void vio_drvdev_broken(struct vio_drvdev *d, const char *what, const char *clause)
@@ -81,9 +68,9 @@ bool core_broken(struct vio_drvdev *d)
         return true; /* it was said, and nobody hears FAILED */
     clause = __atomic_load_n(&d->broken_clause, __ATOMIC_RELAXED);
     if (clause != NULL)
-        set_why(d, "%s (%s): the device is not used before a reset", d->broken, clause);
+        (void)vio_drvdev_fail(d, -EIO, "%s (%s): the device is not used before a reset", d->broken, clause);
     else
-        set_why(d, "%s: the device is not used before a reset", d->broken);
+        (void)vio_drvdev_fail(d, -EIO, "%s: the device is not used before a reset", d->broken);
     (void)!core_write_status(d, d->status | VIRTIO_STATUS_FAILED);
     return true;
 }
@@ -136,8 +123,7 @@ static int wait_reset(struct vio_drvdev *d)
         if (p->pause != NULL)
             p->pause(p->ctx);
     }
-    set_why(d, "the reset does not end: after 5 s its status reads 0x%x (virtio 1.4, 2.1.2)", status);
-    return -ETIMEDOUT;
+    return vio_drvdev_fail(d, -ETIMEDOUT, "the reset does not end: after 5 s its status reads 0x%x (virtio 1.4, 2.1.2)", status);
 }
 
 int core_reset(struct vio_drvdev *d)
@@ -161,15 +147,15 @@ int core_reset(struct vio_drvdev *d)
 
 /* ------------------------------------------------------------------ features */
 
-/* What the core does by itself for every driver. */
-static struct vio_features own_features(const struct vio_drvdev *d)
+struct vio_features vio_driver_takes(const struct vio_driver *driver, const struct vio_transport *t)
 {
+    /* What the core does by itself for every driver. */
     struct vio_features f = vio_features_of(VIO_FEATURE(VIRTIO_F_VERSION_1) | VIO_FEATURE(VIRTIO_F_ACCESS_PLATFORM) |
                                             VIO_FEATURE(VIRTIO_F_ORDER_PLATFORM) | VIO_FEATURE(VIRTIO_F_NOTIFICATION_DATA));
 
-    if (d->ops->queue_stop != NULL)
+    if (t->ops->queue_stop != NULL)
         vio_features_set(&f, VIRTIO_F_RING_RESET);
-    return f;
+    return vio_features_or(driver->features, f);
 }
 
 /* virtio 1.4, 2.2.2: a bit is only accepted with what it needs; as one goes, others may have to. */
@@ -211,7 +197,7 @@ static int choose(struct vio_drvdev *d, struct vio_features *wanted)
         d->offered = vio_features_and(d->offered, vio_features_of(UINT32_MAX));
     else if (!vio_features_has(d->offered, VIRTIO_F_VERSION_1))
         return vio_drvdev_fail(d, -EPROTO, "the device does not offer VERSION_1: it is older than virtio 1.0 (virtio 1.4, 6.2)");
-    most = vio_features_and(d->offered, vio_features_or(driver->features, own_features(d)));
+    most = vio_features_and(d->offered, vio_driver_takes(driver, d->t));
     drop_dependents(d, &most);
     *wanted = most;
     if (driver->validate != NULL) {
@@ -314,7 +300,7 @@ int core_initialize(struct vio_drvdev *d)
     if (error == 0)
         return 0;
     if (d->why[0] == '\0')
-        set_why(d, "driver %s does not take the device (error %d)", d->driver->name, -error);
+        (void)vio_drvdev_fail(d, error, "driver %s does not take the device (error %d)", d->driver->name, -error);
     d->is = VIO_DRVDEV_FAILED;
     memcpy(why, d->why, sizeof(why));
     /* What the device knows of stays until it has let go of it: to the next recover, or the removal. */

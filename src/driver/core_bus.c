@@ -44,21 +44,13 @@ void vio_bus_destroy(struct vio_bus *bus)
     bus->platform->free(bus->platform->ctx, bus, sizeof(*bus));
 }
 
-static bool takes(const struct vio_driver *driver, uint32_t type)
-{
-    for (const uint32_t *t = driver->types; t != NULL && *t != 0; t++)
-        if (*t == type)
-            return true;
-    return false;
-}
-
 /* One that names the type; else one that takes any. */
 static const struct vio_driver *find(const struct vio_bus *bus, uint32_t type)
 {
     const struct vio_driver *any = NULL;
 
     for (const struct bus_driver *b = bus->drivers; b != NULL; b = b->next) {
-        if (takes(b->driver, type))
+        if (vio_driver_names(b->driver, type))
             return b->driver;
         if (b->driver->types == NULL)
             any = b->driver;

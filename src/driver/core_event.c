@@ -152,21 +152,39 @@ bool vio_drvdev_interrupt(struct vio_drvdev *d)
     return again;
 }
 
-int vio_drvdev_wait(struct vio_drvdev *d, uint16_t queue, uint64_t ns)
+/* ------------------------------------------------------------------ waiting */
+
+static bool any_pending(const struct vio_drvdev *d, const uint16_t *queues, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (vio_drvq_pending(d->queue[queues[i]].drvq))
+            return true;
+    return false;
+}
+
+static bool any_broken(struct vio_drvdev *d, const uint16_t *queues, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (core_queue_broken(d, &d->queue[queues[i]]))
+            return true;
+    return false;
+}
+
+int core_wait(struct vio_drvdev *d, const uint16_t *queues, unsigned n, uint64_t ns)
 {
     const struct vio_platform *p = d->platform;
-    struct core_queue *q = core_queue_of(d, queue);
     uint64_t start = p->now_ns(p->ctx), now = start, looked = start;
 
-    if (q == NULL)
-        return -EINVAL;
+    for (unsigned i = 0; i < n; i++)
+        if (core_queue_of(d, queues[i]) == NULL)
+            return -EINVAL;
     for (;;) {
         for (unsigned i = 0; i < LOOKS; i++) {
             if (core_is_broken(d))
                 break;
-            if (vio_drvq_pending(q->drvq))
+            if (any_pending(d, queues, n))
                 return 0;
-            if (core_queue_broken(d, q) || ns == 0)
+            if (any_broken(d, queues, n) || ns == 0)
                 break;
             if (p->pause != NULL)
                 p->pause(p->ctx);
@@ -174,17 +192,19 @@ int vio_drvdev_wait(struct vio_drvdev *d, uint16_t queue, uint64_t ns)
         if (core_broken(d))
             return -EIO;
         now = p->now_ns(p->ctx);
+        /* A device that went away uses no buffers any more: now and then it is looked at. */
         if (now - looked >= LOOK_AT_STATUS_NS) {
             looked = now;
             if (!sound(d))
                 return -EIO;
         }
+        /* One more look after the time is over: what came before then has come in time. */
         if (now - start >= ns)
-            return vio_drvq_pending(q->drvq) ? 0 : -ETIMEDOUT;
+            return any_pending(d, queues, n) ? 0 : -ETIMEDOUT;
     }
 }
 
-bool core_sound(struct vio_drvdev *d)
+int vio_drvdev_wait(struct vio_drvdev *d, uint16_t queue, uint64_t ns)
 {
-    return sound(d);
+    return core_wait(d, &queue, 1, ns);
 }

@@ -63,8 +63,8 @@ bool core_broken(struct vio_drvdev *d);
 void core_link_lost(struct vio_drvdev *d, int error, const char *what);
 void core_say(const struct vio_drvdev *d, int level, const char *line);
 
-/* core_event.c: whether the device answers, runs, and does not ask for a reset; it is looked at for that. */
-bool core_sound(struct vio_drvdev *d);
+/* core_event.c: vio_drvdev_wait() for whichever of these queues is first. */
+int core_wait(struct vio_drvdev *d, const uint16_t *queues, unsigned n, uint64_t ns) VIO_MUST_CHECK;
 
 /* core_queue.c */
 void core_queues_free(struct vio_drvdev *d);

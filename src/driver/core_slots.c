@@ -7,7 +7,7 @@
 #include "driver/core_internal.h"
 #include "driver/core_slots.h"
 
-enum { LINE = 64, SLOTS_BYTES_MAX = 64 << 20, LOOK_AT_STATUS_NS = 100000000 };
+enum { LINE = 64, SLOTS_BYTES_MAX = 64 << 20 };
 
 int drv_slots_open(struct vio_drvdev *d, struct drv_slots *s, uint32_t nr, uint32_t size)
 {
@@ -60,42 +60,12 @@ uint64_t drv_time_left(const struct vio_drvdev *d, uint64_t deadline)
 
 int drv_wait_any(struct vio_drvdev *d, const uint16_t *queues, unsigned n, uint64_t deadline)
 {
-    const struct vio_platform *p = vio_drvdev_platform(d);
-    uint64_t looked = p->now_ns(p->ctx);
-    bool over = false;
-
-    for (;;) {
-        uint64_t now;
-
-        for (unsigned i = 0; i < n; i++) {
-            int error = vio_drvdev_wait(d, queues[i], 0);
-
-            if (error != -ETIMEDOUT)
-                return error;
-        }
-        /* One more look after the time is over: what came before then has come in time. */
-        if (over)
-            return -ETIMEDOUT;
-        now = p->now_ns(p->ctx);
-        over = now >= deadline;
-        /* A device that went away uses no buffers any more: now and then it is looked at. */
-        if (now - looked >= LOOK_AT_STATUS_NS) {
-            looked = now;
-            if (!core_sound(d))
-                return -EIO;
-        }
-        if (p->pause != NULL)
-            p->pause(p->ctx);
-    }
+    return core_wait(d, queues, n, drv_time_left(d, deadline));
 }
 
 bool drv_queue_broken(struct vio_drvdev *d, uint16_t queue)
 {
-    struct vio_drvq *q = vio_drvdev_queue(d, queue);
-    enum vio_fault fault = q != NULL ? vio_drvq_fault(q) : VIO_FAULT_NONE;
+    const struct core_queue *q = core_queue_of(d, queue);
 
-    if (fault == VIO_FAULT_NONE)
-        return false;
-    vio_drvdev_broken(d, vio_fault_name(fault), vio_fault_clause(fault));
-    return true;
+    return q != NULL && core_queue_broken(d, q);
 }

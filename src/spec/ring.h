@@ -71,6 +71,15 @@ struct pvirtq_event {
 #define VIRTQ_USED_ALIGN 4u
 #define PVIRTQ_EVENT_ALIGN 4u
 
+/* Whether the areas of a split queue lie as the legacy layout has them: a device gets one address (virtio 1.4, 2.7.2). */
+static inline bool virtq_in_one_piece(uint16_t size, uint64_t desc, uint64_t driver, uint64_t device, uint64_t align)
+{
+    uint64_t end = driver + VIRTQ_AVAIL_BYTES((uint64_t)size);
+
+    return desc % align == 0 && driver == desc + VIRTQ_DESC_BYTES((uint64_t)size) &&
+           device == (end + align - 1) / align * align;
+}
+
 _Static_assert(sizeof(struct virtq_desc) == 16, "virtio 1.4, 2.7.5");
 _Static_assert(sizeof(struct pvirtq_desc) == 16, "virtio 1.4, 2.8.13");
 _Static_assert(sizeof(struct virtq_used_elem) == 8, "virtio 1.4, 2.7.8");

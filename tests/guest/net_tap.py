@@ -2,38 +2,11 @@
 # SPDX-License-Identifier: MIT
 """A guest on a tap interface of the host's, in a network namespace of the test's own: ping, TCP and UDP both ways, with
 offloads on and off. Needs root."""
-import os
-import shutil
 import subprocess
 
-from vioguest import Failure, Process, Skip, main, say
+from vioguest import Failure, Process, say
 from vionet import Host, Nic, counters, iperf, ping, ping_sizes, serve_nics
-
-NAMESPACE = "vio-test-%d" % os.getpid()
-INSIDE = ["ip", "netns", "exec", NAMESPACE]
-
-
-def host(*command):
-    done = subprocess.run(INSIDE + list(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, timeout=60)
-    if done.returncode:
-        raise Failure("%s: %s" % (" ".join(command), done.stdout))
-    return done.stdout
-
-
-def needed():
-    os.environ["PATH"] += ":/usr/sbin:/sbin"
-    if os.geteuid() != 0:
-        raise Skip("a tap and a network namespace need root")
-    if not os.path.exists("/dev/net/tun"):
-        raise Skip("this kernel has no /dev/net/tun (modprobe tun)")
-    for tool in ("ip", "iperf3"):
-        if not shutil.which(tool):
-            raise Skip("%s is not installed (scripts/install-deps.sh guest)" % tool)
-    made = subprocess.run(["ip", "netns", "add", NAMESPACE], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True)
-    if made.returncode:
-        raise Skip("no network namespace can be made here: " + made.stdout.strip())
+from viotap import INSIDE, host, main_inside
 
 
 def load(guest, what):
@@ -43,7 +16,6 @@ def load(guest, what):
 
 
 def run(folder):
-    host("ip", "link", "set", "lo", "up")
     nic = Nic(folder, "net,tap=vio0,address=192.0.2.1/24")
     serve = serve_nics(folder, [nic], INSIDE)
     server = Process("iperf3", INSIDE + ["iperf3", "-s"], folder)
@@ -70,12 +42,4 @@ def run(folder):
         raise Failure("vio made the tap vio0 and left it behind")
 
 
-def test(folder):
-    needed()
-    try:
-        run(folder)
-    finally:
-        subprocess.run(["ip", "netns", "delete", NAMESPACE])
-
-
-main(test)
+main_inside(run, "ip", "iperf3")

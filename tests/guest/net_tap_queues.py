@@ -6,39 +6,14 @@ use are detached, before it comes, when it uses fewer, and after it is gone. Nee
 import json
 import os
 import re
-import shutil
 import subprocess
 
-from vioguest import VIO, Failure, Process, Serve, Skip, main, say
+from vioguest import VIO, Failure, Process, Serve, say
 from vionet import Host, Nic, iperf, ping_sizes
+from viotap import INSIDE, host, main_inside
 
-NAMESPACE = "vio-test-%d" % os.getpid()
-INSIDE = ["ip", "netns", "exec", NAMESPACE]
 QUEUES = 4
 PORTS = (5201, 5202)
-
-
-def host(*command):
-    done = subprocess.run(INSIDE + list(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, timeout=60)
-    if done.returncode:
-        raise Failure("%s: %s" % (" ".join(command), done.stdout))
-    return done.stdout
-
-
-def needed():
-    os.environ["PATH"] += ":/usr/sbin:/sbin"
-    if os.geteuid() != 0:
-        raise Skip("a tap and a network namespace need root")
-    if not os.path.exists("/dev/net/tun"):
-        raise Skip("this kernel has no /dev/net/tun (modprobe tun)")
-    for tool in ("ip", "tc", "iperf3"):
-        if not shutil.which(tool):
-            raise Skip("%s is not installed (scripts/install-deps.sh guest)" % tool)
-    made = subprocess.run(["ip", "netns", "add", NAMESPACE], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True)
-    if made.returncode:
-        raise Skip("no network namespace can be made here: " + made.stdout.strip())
 
 
 def attached():
@@ -95,7 +70,6 @@ def both_ways(guest, control):
 
 
 def run(folder):
-    host("ip", "link", "set", "lo", "up")
     control = os.path.join(folder, "control")
     nic = Nic(folder, "net,tap=vio0,address=192.0.2.1/24,queues=%d,threads=2" % QUEUES, pairs=2)
     serve = Serve(folder, [nic.spec, "--control=" + control], INSIDE)
@@ -125,12 +99,4 @@ def run(folder):
     serve.stop()
 
 
-def test(folder):
-    needed()
-    try:
-        run(folder)
-    finally:
-        subprocess.run(["ip", "netns", "delete", NAMESPACE])
-
-
-main(test)
+main_inside(run, "ip", "tc", "iperf3")

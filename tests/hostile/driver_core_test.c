@@ -194,10 +194,6 @@ static void test_config_that_moves(void **state)
 
 /* ---------------------------------------------------------------- over vhost-user */
 
-#define ALL_PROTOCOL                                                                                                     \
-    (P(MQ) | P(REPLY_ACK) | P(CONFIG) | P(INFLIGHT_SHMFD) | P(STATUS) | P(LOG_SHMFD) | P(BACKEND_REQ) |                   \
-     P(CONFIGURE_MEM_SLOTS) | P(DEVICE_STATE) | P(RESET_DEVICE))
-
 struct front {
     struct vio_arena *arena;
     struct vio_transport *t;

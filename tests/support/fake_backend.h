@@ -16,6 +16,10 @@
 #include "spec/virtio.h"
 
 #define P(bit) VIO_FEATURE(VHOST_USER_PROTOCOL_F_##bit)
+/* All that the driver side can use. */
+#define ALL_PROTOCOL                                                                                                     \
+    (P(MQ) | P(REPLY_ACK) | P(CONFIG) | P(INFLIGHT_SHMFD) | P(STATUS) | P(LOG_SHMFD) | P(BACKEND_REQ) |                   \
+     P(CONFIGURE_MEM_SLOTS) | P(DEVICE_STATE) | P(RESET_DEVICE))
 
 enum { SEEN_MAX = 256, STATE_BYTES = 100000 };
 

@@ -10,6 +10,7 @@
 #include <vio/drv_blk.h>
 #include "fake_disk.h"
 #include "fake_transport.h"
+#include "lying_config.h"
 #include "spec/blk.h"
 #include "spec/virtio.h"
 
@@ -27,32 +28,12 @@ struct bench {
     struct vio_bus *bus;
     struct vio_drvdev *d;
     struct vio_drv_blk *b;
-    int (*config_read)(struct vio_transport *t, uint32_t offset, void *to, uint32_t len);
     struct virtio_blk_config lie, lie_mask; /* what the configuration reads where the mask is set */
     unsigned used, changed, nr_lost;
     uint64_t lost[LOST_MAX];
     uint8_t *data;
     uint64_t data_addr;
 };
-
-static struct bench *now; /* for the transport's lie */
-
-static int lying_read(struct vio_transport *t, uint32_t offset, void *to, uint32_t len)
-{
-    const uint8_t *lie = (const uint8_t *)&now->lie, *mask = (const uint8_t *)&now->lie_mask;
-    int error = now->config_read(t, offset, to, len);
-
-    for (uint32_t i = 0; error == 0 && i < len && offset + i < sizeof(now->lie); i++)
-        if (mask[offset + i] != 0)
-            ((uint8_t *)to)[i] = lie[offset + i];
-    return error;
-}
-
-#define LIE(b, field, value)                                                             \
-    do {                                                                                 \
-        memset(&(b)->lie_mask.field, 0xff, sizeof((b)->lie_mask.field));                 \
-        (b)->lie.field = (value);                                                        \
-    } while (0)
 
 static void on_used(void *ctx, struct vio_drvdev *d, uint16_t queue)
 {
@@ -85,7 +66,6 @@ static void on_lost(void *ctx, struct vio_drvdev *d, uint16_t queue, uint64_t to
 static void init(struct bench *b, uint16_t queues)
 {
     memset(b, 0, sizeof(*b));
-    now = b;
     fake_disk_init(&b->disk, BYTES);
     b->common = (struct vio_device_params){ .name = "blk0" };
     vio_features_set(&b->common.ring_add, VIRTIO_F_IN_ORDER);
@@ -102,8 +82,7 @@ static void add(struct bench *b)
         fail_msg("%s", why);
     if (b->f == NULL) {
         b->f = fake_create(b->dev, VIRTIO_ID_BLOCK);
-        b->config_read = b->f->ops.config_read;
-        b->f->ops.config_read = lying_read;
+        lying_config(b->f, &b->lie, &b->lie_mask, sizeof(b->lie));
         assert_int_equal(vio_bus_create(&b->f->platform, &b->bus), 0);
         b->data = b->f->platform.dma_alloc(b->f, 1 << 20, 4096, &b->data_addr);
         assert_non_null(b->data);

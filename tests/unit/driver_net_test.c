@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <vio/drv_net.h>
 #include "fake_transport.h"
+#include "lying_config.h"
 #include "net_tape.h"
 #include "spec/net.h"
 #include "spec/virtio.h"
@@ -28,29 +29,9 @@ struct bench {
     struct vio_drvdev *d;
     struct vio_drv_net *n;
     struct vio_net_pool *pool;
-    int (*config_read)(struct vio_transport *t, uint32_t offset, void *to, uint32_t len);
     struct virtio_net_config lie, lie_mask;
     unsigned used, changed, lost;
 };
-
-static struct bench *now; /* for the transport's lie */
-
-static int lying_read(struct vio_transport *t, uint32_t offset, void *to, uint32_t len)
-{
-    const uint8_t *lie = (const uint8_t *)&now->lie, *mask = (const uint8_t *)&now->lie_mask;
-    int error = now->config_read(t, offset, to, len);
-
-    for (uint32_t i = 0; error == 0 && i < len && offset + i < sizeof(now->lie); i++)
-        if (mask[offset + i] != 0)
-            ((uint8_t *)to)[i] = lie[offset + i];
-    return error;
-}
-
-#define LIE(b, field, value)                                                             \
-    do {                                                                                 \
-        memset(&(b)->lie_mask.field, 0xff, sizeof((b)->lie_mask.field));                 \
-        (b)->lie.field = (value);                                                        \
-    } while (0)
 
 static void on_used(void *ctx, struct vio_drvdev *d, uint16_t queue)
 {
@@ -82,7 +63,6 @@ static void on_lost(void *ctx, struct vio_drvdev *d, uint16_t queue, struct vio_
 static void init(struct bench *b, uint16_t pairs)
 {
     memset(b, 0, sizeof(*b));
-    now = b;
     net_tape_init(&b->tape);
     b->common = (struct vio_device_params){ .name = "net0" };
     vio_features_set(&b->common.ring_add, VIRTIO_F_IN_ORDER);
@@ -100,8 +80,7 @@ static void add(struct bench *b)
     if (vio_net_create(&b->device, &b->dev, why, sizeof(why)) != 0)
         fail_msg("%s", why);
     b->f = fake_create(b->dev, VIRTIO_ID_NET);
-    b->config_read = b->f->ops.config_read;
-    b->f->ops.config_read = lying_read;
+    lying_config(b->f, &b->lie, &b->lie_mask, sizeof(b->lie));
     assert_int_equal(vio_bus_create(&b->f->platform, &b->bus), 0);
     assert_int_equal(vio_net_pool_create(&b->f->platform, BUFFERS, BUFFER, &b->pool), 0);
     assert_int_equal(vio_bus_add(b->bus, &b->f->t, 0, &b->driver.driver, &b->d), 0);

@@ -27,9 +27,6 @@
     (VIO_FEATURE(VIRTIO_F_VERSION_1) | VIO_FEATURE(VIRTIO_F_RING_PACKED) | VIO_FEATURE(VIRTIO_F_EVENT_IDX) |              \
      VIO_FEATURE(VIRTIO_F_INDIRECT_DESC))
 #define FULL (PLAIN | VIO_FEATURE(VIRTIO_F_PROTOCOL_FEATURES))
-#define ALL_PROTOCOL                                                                                                     \
-    (P(MQ) | P(REPLY_ACK) | P(CONFIG) | P(INFLIGHT_SHMFD) | P(STATUS) | P(LOG_SHMFD) | P(BACKEND_REQ) |                   \
-     P(CONFIGURE_MEM_SLOTS) | P(DEVICE_STATE) | P(RESET_DEVICE))
 
 /* The driver's end: everything that is ours. */
 struct front {

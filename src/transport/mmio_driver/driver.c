@@ -216,9 +216,7 @@ void mmio_kick(struct vio_transport *t, uint16_t queue, uint32_t data)
 {
     struct mmio *m = mmio_of(t);
 
-    vio_io_barrier();
-    if (t->platform->io_barrier != NULL)
-        t->platform->io_barrier(t->platform->ctx);
+    vio_transport_barrier(t);
     mmio_write(m, VIRTIO_MMIO_QUEUE_NOTIFY, vio_features_has(m->accepted, VIRTIO_F_NOTIFICATION_DATA) ? data : queue);
 }
 

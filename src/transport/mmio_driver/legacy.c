@@ -56,22 +56,12 @@ static int config_read(struct vio_transport *t, uint32_t offset, void *to, uint3
     return r;
 }
 
-/* Where the legacy layout has the areas, which is all the device will know (virtio 1.4, 2.7.2). */
-static bool in_one_piece(const struct vio_queue_cfg *cfg)
-{
-    uint64_t driver = cfg->desc + VIRTQ_DESC_BYTES((uint64_t)cfg->size);
-    uint64_t end = driver + VIRTQ_AVAIL_BYTES((uint64_t)cfg->size);
-    uint64_t page = VIRTIO_MMIO_LEGACY_PAGE;
-
-    return cfg->desc % page == 0 && cfg->driver == driver && cfg->device == (end + page - 1) / page * page;
-}
-
 static int queue_start(struct vio_transport *t, uint16_t queue, const struct vio_transport_queue *q)
 {
     struct mmio *m = mmio_of(t);
     uint64_t pfn = q->cfg.desc / VIRTIO_MMIO_LEGACY_PAGE;
 
-    if (!in_one_piece(&q->cfg))
+    if (!virtq_in_one_piece(q->cfg.size, q->cfg.desc, q->cfg.driver, q->cfg.device, VIRTIO_MMIO_LEGACY_PAGE))
         return mmio_fail(m, -EINVAL, "%s: queue %u does not lie in one piece as a legacy device wants it "
                          "(virtio 1.4, 2.7.2)", t->name, queue);
     if (pfn == 0 || pfn > UINT32_MAX)

@@ -49,12 +49,44 @@ void pci_destroy(struct vio_transport *t)
         a->close(a->ctx);
 }
 
-int pci_status_ok(struct pci *p, uint8_t status)
+/* ------------------------------------------------------------------ status */
+
+static uint32_t status_register(const struct pci *p)
 {
-    if (status != UINT8_MAX)
-        return 0;
-    return pci_fail(p, -ECONNRESET, "%s: device_status reads as all ones: the device is gone", p->t.name);
+    return p->t.legacy ? VIRTIO_PCI_LEGACY_STATUS : VIRTIO_PCI_STATUS;
 }
+
+int pci_status_get(struct vio_transport *t, uint8_t *status)
+{
+    struct pci *p = pci_of(t);
+
+    *status = vio_io_read8(p->part[PCI_COMMON], status_register(p));
+    if (*status != UINT8_MAX)
+        return 0;
+    return pci_fail(p, -ECONNRESET, "%s: device_status reads as all ones: the device is gone", t->name);
+}
+
+int pci_status_set(struct vio_transport *t, uint8_t status)
+{
+    struct pci *p = pci_of(t);
+
+    vio_io_barrier(); /* DRIVER_OK lets the device at the queues */
+    vio_io_write8(p->part[PCI_COMMON], status_register(p), status);
+    return 0;
+}
+
+int pci_reset(struct vio_transport *t)
+{
+    struct pci *p = pci_of(t);
+    uint8_t status = 0;
+    int r;
+
+    vio_io_write8(p->part[PCI_COMMON], status_register(p), 0);
+    r = pci_status_get(t, &status);
+    return r != 0 ? r : status != 0 ? -EINPROGRESS : 0;
+}
+
+/* ------------------------------------------------------------------ configuration */
 
 int pci_config_range(struct pci *p, uint32_t offset, uint32_t len)
 {
@@ -85,6 +117,16 @@ uint16_t pci_vector_of(const struct pci *p, uint16_t queue)
     if (queue == VIO_EVENT_QUEUE_CONFIG || p->vectors == 1)
         return 0;
     return (uint16_t)(1 + queue % (p->vectors - 1));
+}
+
+/* virtio 1.4, 4.1.5.1.2: a vector that the device has no room for reads back as none. */
+int pci_set_vector(struct pci *p, uint32_t reg, uint16_t vector, uint16_t queue)
+{
+    vio_io_write16(p->part[PCI_COMMON], reg, vector);
+    if (vio_io_read16(p->part[PCI_COMMON], reg) == vector)
+        return 0;
+    return pci_fail(p, -EBUSY, "%s: the device does not take vector %u for %s %u (virtio 1.4, 4.1.5.1.2)", p->t.name, vector,
+                    queue == VIO_EVENT_QUEUE_CONFIG ? "its configuration, event" : "queue", queue);
 }
 
 int pci_event_fd(struct vio_transport *t, uint16_t queue)

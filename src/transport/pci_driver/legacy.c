@@ -42,43 +42,10 @@ int pci_legacy_open(struct pci *p)
     return 0;
 }
 
-static int status_get(struct vio_transport *t, uint8_t *status)
-{
-    struct pci *p = pci_of(t);
-
-    *status = vio_io_read8(header(p), VIRTIO_PCI_LEGACY_STATUS);
-    return pci_status_ok(p, *status);
-}
-
-static int status_set(struct vio_transport *t, uint8_t status)
-{
-    vio_io_barrier();
-    vio_io_write8(header(pci_of(t)), VIRTIO_PCI_LEGACY_STATUS, status);
-    return 0;
-}
-
-static int reset(struct vio_transport *t)
-{
-    uint8_t status = 0;
-    int r;
-
-    vio_io_write8(header(pci_of(t)), VIRTIO_PCI_LEGACY_STATUS, 0);
-    r = status_get(t, &status);
-    return r != 0 ? r : status != 0 ? -EINPROGRESS : 0;
-}
-
 static int features(struct vio_transport *t, struct vio_features *offered)
 {
     *offered = vio_features_of(vio_io_read32(header(pci_of(t)), VIRTIO_PCI_LEGACY_DEVICE_FEATURES));
     return 0;
-}
-
-static int set_vector(struct pci *p, uint32_t reg, uint16_t vector)
-{
-    vio_io_write16(header(p), reg, vector);
-    if (vio_io_read16(header(p), reg) == vector)
-        return 0;
-    return pci_fail(p, -EBUSY, "%s: the device does not take vector %u (virtio 1.4, 4.1.5.1.2)", p->t.name, vector);
 }
 
 static int accept_features(struct vio_transport *t, const struct vio_features *wanted)
@@ -92,7 +59,8 @@ static int accept_features(struct vio_transport *t, const struct vio_features *w
     p->accepted = *wanted;
     if (p->vectors == 0)
         return 0;
-    return set_vector(p, VIRTIO_PCI_LEGACY_CONFIG_VECTOR, pci_vector_of(p, VIO_EVENT_QUEUE_CONFIG));
+    return pci_set_vector(p, VIRTIO_PCI_LEGACY_CONFIG_VECTOR, pci_vector_of(p, VIO_EVENT_QUEUE_CONFIG),
+                          VIO_EVENT_QUEUE_CONFIG);
 }
 
 static int config_read(struct vio_transport *t, uint32_t offset, void *to, uint32_t len)
@@ -121,16 +89,6 @@ static int queue_max(struct vio_transport *t, uint16_t queue, uint16_t *size)
     return 0;
 }
 
-/* Where the legacy layout has the areas, which is all the device will know (virtio 1.4, 2.7.2). */
-static bool in_one_piece(const struct vio_queue_cfg *cfg)
-{
-    uint64_t driver = cfg->desc + VIRTQ_DESC_BYTES((uint64_t)cfg->size);
-    uint64_t end = driver + VIRTQ_AVAIL_BYTES((uint64_t)cfg->size);
-    uint64_t page = VIRTIO_PCI_LEGACY_PAGE;
-
-    return cfg->desc % page == 0 && cfg->driver == driver && cfg->device == (end + page - 1) / page * page;
-}
-
 static int queue_check(struct pci *p, uint16_t queue, const struct vio_queue_cfg *cfg)
 {
     uint16_t size;
@@ -141,7 +99,7 @@ static int queue_check(struct pci *p, uint16_t queue, const struct vio_queue_cfg
     if (cfg->size != size)
         return pci_fail(p, -EINVAL, "%s: queue %u is to have %u entries, and has %u, which a legacy device does not change "
                         "(virtio 1.4, 4.1.5.1.3)", p->t.name, queue, cfg->size, size);
-    if (!in_one_piece(cfg))
+    if (!virtq_in_one_piece(cfg->size, cfg->desc, cfg->driver, cfg->device, VIRTIO_PCI_LEGACY_PAGE))
         return pci_fail(p, -EINVAL, "%s: queue %u does not lie in one piece as a legacy device wants it (virtio 1.4, 2.7.2)",
                         p->t.name, queue);
     if (cfg->desc == 0 || cfg->desc / VIRTIO_PCI_LEGACY_PAGE > UINT32_MAX)
@@ -165,7 +123,8 @@ static int queue_start(struct vio_transport *t, uint16_t queue, const struct vio
         return pci_fail(p, -EPROTO, "%s: queue %u is in use before it was set up; the device was not reset (virtio 1.4, "
                         "4.1.5.1.3)", t->name, queue);
     if (p->vectors > 0)
-        r = set_vector(p, VIRTIO_PCI_LEGACY_QUEUE_VECTOR, q->polled ? VIRTIO_PCI_NO_VECTOR : pci_vector_of(p, queue));
+        r = pci_set_vector(p, VIRTIO_PCI_LEGACY_QUEUE_VECTOR, q->polled ? VIRTIO_PCI_NO_VECTOR : pci_vector_of(p, queue),
+                           queue);
     if (r != 0)
         return r;
     vio_io_barrier();
@@ -179,9 +138,7 @@ static int queue_start(struct vio_transport *t, uint16_t queue, const struct vio
 static void kick(struct vio_transport *t, uint16_t queue, uint32_t data)
 {
     (void)data; /* NOTIFICATION_DATA is bit 38 */
-    vio_io_barrier();
-    if (t->platform->io_barrier != NULL)
-        t->platform->io_barrier(t->platform->ctx);
+    vio_transport_barrier(t);
     vio_io_write16(header(pci_of(t)), VIRTIO_PCI_LEGACY_QUEUE_NOTIFY, queue);
 }
 
@@ -200,9 +157,9 @@ const struct vio_transport_ops pci_legacy_ops = {
     .why = pci_why,
     .features = features,
     .accept = accept_features,
-    .status_get = status_get,
-    .status_set = status_set,
-    .reset = reset,
+    .status_get = pci_status_get,
+    .status_set = pci_status_set,
+    .reset = pci_reset,
     .config_read = config_read,
     .config_write = pci_config_write,
     .queue_max = queue_max,

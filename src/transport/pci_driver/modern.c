@@ -57,32 +57,7 @@ int pci_modern_open(struct pci *p)
     return p->notify != NULL ? 0 : pci_fail(p, -ENOMEM, "%s: no memory for %u queues", p->t.name, p->t.queues_max);
 }
 
-/* ------------------------------------------------------------------ status and features */
-
-static int status_get(struct vio_transport *t, uint8_t *status)
-{
-    struct pci *p = pci_of(t);
-
-    *status = vio_io_read8(common(p), VIRTIO_PCI_STATUS);
-    return pci_status_ok(p, *status);
-}
-
-static int status_set(struct vio_transport *t, uint8_t status)
-{
-    vio_io_barrier(); /* DRIVER_OK lets the device at the queues */
-    vio_io_write8(common(pci_of(t)), VIRTIO_PCI_STATUS, status);
-    return 0;
-}
-
-static int reset(struct vio_transport *t)
-{
-    uint8_t status = 0;
-    int r;
-
-    vio_io_write8(common(pci_of(t)), VIRTIO_PCI_STATUS, 0);
-    r = status_get(t, &status);
-    return r != 0 ? r : status != 0 ? -EINPROGRESS : 0;
-}
+/* ------------------------------------------------------------------ features */
 
 /* A bit whose register the common structure is too short for cannot be meant. */
 static void drop_impossible(struct pci *p, struct vio_features *f)
@@ -110,16 +85,6 @@ static int features(struct vio_transport *t, struct vio_features *offered)
     return 0;
 }
 
-/* virtio 1.4, 4.1.5.1.2: a vector that the device has no room for reads back as none. */
-static int set_vector(struct pci *p, uint32_t reg, uint16_t vector, uint16_t queue)
-{
-    vio_io_write16(common(p), reg, vector);
-    if (vio_io_read16(common(p), reg) == vector)
-        return 0;
-    return pci_fail(p, -EBUSY, "%s: the device does not take vector %u for %s %u (virtio 1.4, 4.1.5.1.2)", p->t.name, vector,
-                    queue == VIO_EVENT_QUEUE_CONFIG ? "its configuration, event" : "queue", queue);
-}
-
 static int accept_features(struct vio_transport *t, const struct vio_features *wanted)
 {
     struct pci *p = pci_of(t);
@@ -133,7 +98,7 @@ static int accept_features(struct vio_transport *t, const struct vio_features *w
     p->accepted = *wanted;
     if (p->vectors == 0)
         return 0;
-    return set_vector(p, VIRTIO_PCI_CONFIG_MSIX_VECTOR, pci_vector_of(p, VIO_EVENT_QUEUE_CONFIG), VIO_EVENT_QUEUE_CONFIG);
+    return pci_set_vector(p, VIRTIO_PCI_CONFIG_MSIX_VECTOR, pci_vector_of(p, VIO_EVENT_QUEUE_CONFIG), VIO_EVENT_QUEUE_CONFIG);
 }
 
 /* ------------------------------------------------------------------ configuration */
@@ -209,7 +174,7 @@ static int queue_start(struct vio_transport *t, uint16_t queue, const struct vio
                         "4.1.4.3)", t->name, queue);
     r = find_notify(p, queue);
     if (r == 0 && p->vectors > 0)
-        r = set_vector(p, VIRTIO_PCI_QUEUE_MSIX_VECTOR, q->polled ? VIRTIO_PCI_NO_VECTOR : pci_vector_of(p, queue), queue);
+        r = pci_set_vector(p, VIRTIO_PCI_QUEUE_MSIX_VECTOR, q->polled ? VIRTIO_PCI_NO_VECTOR : pci_vector_of(p, queue), queue);
     if (r != 0)
         return r;
     vio_io_write16(common(p), VIRTIO_PCI_QUEUE_SIZE, q->cfg.size);
@@ -256,9 +221,7 @@ static void kick(struct vio_transport *t, uint16_t queue, uint32_t data)
     struct pci *p = pci_of(t);
     const struct pci_notify *n = &p->notify[queue];
 
-    vio_io_barrier();
-    if (t->platform->io_barrier != NULL)
-        t->platform->io_barrier(t->platform->ctx);
+    vio_transport_barrier(t);
     if (vio_features_has(p->accepted, VIRTIO_F_NOTIFICATION_DATA))
         vio_io_write32(n->at, 0, (data & 0xffff0000u) | n->data);
     else
@@ -300,9 +263,9 @@ const struct vio_transport_ops pci_modern_ops = {
     .why = pci_why,
     .features = features,
     .accept = accept_features,
-    .status_get = status_get,
-    .status_set = status_set,
-    .reset = reset,
+    .status_get = pci_status_get,
+    .status_set = pci_status_set,
+    .reset = pci_reset,
     .config_read = config_read,
     .config_write = pci_config_write,
     .generation = generation,

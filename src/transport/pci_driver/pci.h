@@ -76,10 +76,13 @@ void pci_destroy(struct vio_transport *t);
 const char *pci_why(struct vio_transport *t);
 int pci_config_range(struct pci *p, uint32_t offset, uint32_t len);
 int pci_config_write(struct vio_transport *t, uint32_t offset, const void *from, uint32_t len);
-/* Status as a driver may believe it. */
-int pci_status_ok(struct pci *p, uint8_t status);
+int pci_status_get(struct vio_transport *t, uint8_t *status);
+int pci_status_set(struct vio_transport *t, uint8_t status);
+int pci_reset(struct vio_transport *t);
 /* The vector of a queue, or that of VIO_EVENT_QUEUE_CONFIG. */
 uint16_t pci_vector_of(const struct pci *p, uint16_t queue);
+/* Writes a vector to its register in PCI_COMMON; queue: whose it is, for the sentence where the device does not take it. */
+int pci_set_vector(struct pci *p, uint32_t reg, uint16_t vector, uint16_t queue);
 int pci_event_fd(struct vio_transport *t, uint16_t queue);
 void pci_event_clear(struct vio_transport *t, uint16_t queue);
 unsigned pci_events(uint8_t isr);
