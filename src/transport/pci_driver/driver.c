@@ -263,6 +263,7 @@ static int make(const struct vio_pci_driver_params *params, const struct identit
     p->t.vendor = id->vendor;
     p->t.legacy = legacy;
     p->t.queue_align = legacy ? VIRTIO_PCI_LEGACY_PAGE : 0;
+    p->t.size_fixed = legacy;
     r = open_device(p);
     if (r != 0) {
         vio_format(why, VIO_DRV_WHY, "%s", p->why);

@@ -202,4 +202,65 @@ static const struct vio_transport_queue ring = {
     .cfg = { .size = 128, .desc = 0x123456000, .driver = 0x123456800, .device = 0x123457000 },
 };
 
+/* ------------------------------------------------------------------ the legacy ports */
+
+static inline uint32_t legacy_read(struct pci_model *m, unsigned bar, uint64_t at, unsigned width)
+{
+    struct device *d = (struct device *)m;
+    uint32_t q = d->common[VIRTIO_PCI_LEGACY_QUEUE_SELECT], v = 0;
+    uint32_t config = (pci_model_get(m, 0x42, 2) & PCI_MSIX_ENABLE) != 0 ? 0x18 : 0x14;
+
+    assert_int_equal(bar, 0);
+    if (at >= config) {
+        memcpy(&v, d->config + (at - config), width);
+        return v;
+    }
+    switch (at) {
+    case VIRTIO_PCI_LEGACY_DEVICE_FEATURES:
+        return d->features[0];
+    case VIRTIO_PCI_LEGACY_QUEUE_SIZE:
+        return q < QUEUES ? d->queue_max[q] : 0;
+    case VIRTIO_PCI_LEGACY_QUEUE_PFN:
+        return q < QUEUES ? d->pfn[q] : 0;
+    case VIRTIO_PCI_LEGACY_ISR:
+        v = d->isr;
+        d->isr = 0;
+        return v;
+    case VIRTIO_PCI_LEGACY_QUEUE_VECTOR:
+        return d->vector[q];
+    default:
+        memcpy(&v, d->common + at, width);
+        return v;
+    }
+}
+
+static inline void legacy_write(struct pci_model *m, unsigned bar, uint64_t at, unsigned width, uint32_t v)
+{
+    struct device *d = (struct device *)m;
+    uint32_t q = d->common[VIRTIO_PCI_LEGACY_QUEUE_SELECT];
+
+    assert_int_equal(bar, 0);
+    memcpy(d->common + at, &v, width);
+    if (at == VIRTIO_PCI_LEGACY_QUEUE_PFN && q < QUEUES)
+        d->pfn[q] = v;
+    else if (at == VIRTIO_PCI_LEGACY_QUEUE_VECTOR && q < QUEUES)
+        d->vector[q] = (uint16_t)v;
+    else if (at == VIRTIO_PCI_LEGACY_QUEUE_NOTIFY)
+        d->kicked[d->kicks++ % KICKS] = v;
+}
+
+static inline void make_legacy(struct device *d, bool msix)
+{
+    blank(d);
+    pci_model_put(&d->pci, PCI_DEVICE_ID, 2, 0x1001);
+    pci_model_put(&d->pci, PCI_SUBSYSTEM_ID, 2, VIRTIO_ID_BLOCK);
+    pci_model_cap(&d->pci, PCI_CAP_ID_MSIX, 12);
+    pci_model_put(&d->pci, 0x42, 2, msix ? 0x8001 : 1);
+    d->pci.bar_len[0] = 0x80;
+    d->pci.ports[0] = true;
+    d->pci.read = legacy_read;
+    d->pci.write = legacy_write;
+    memcpy(d->config, "abcdefgh", 8);
+}
+
 #endif
