@@ -60,7 +60,12 @@ uint64_t drv_time_left(const struct vio_drvdev *d, uint64_t deadline)
 
 int drv_wait_any(struct vio_drvdev *d, const uint16_t *queues, unsigned n, uint64_t deadline)
 {
-    return core_wait(d, queues, n, drv_time_left(d, deadline));
+    uint64_t left = drv_time_left(d, deadline);
+
+    /* The caller has just taken all there was: a device that always has more does not keep it here. */
+    if (left == 0 && !core_is_broken(d))
+        return -ETIMEDOUT;
+    return core_wait(d, queues, n, left);
 }
 
 bool drv_queue_broken(struct vio_drvdev *d, uint16_t queue)

@@ -61,7 +61,7 @@ uint64_t drv_time_left(const struct vio_drvdev *d, uint64_t deadline);
 
 /*
  * Waits by looking until one of these queues has used buffers (0), the device breaks (-EIO) or the deadline is over
- * (-ETIMEDOUT).
+ * (-ETIMEDOUT). The caller has looked at the queues itself before: after the deadline that look was the last.
  */
 int drv_wait_any(struct vio_drvdev *d, const uint16_t *queues, unsigned n, uint64_t deadline) VIO_MUST_CHECK;
 
