@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 #include "driver/blk_internal.h"
+#include "driver/core_slots.h"
 
 /* Whether the bounce buffer and queue 0 are ours. */
 static int ready(struct vio_drv_blk *b)
@@ -39,8 +40,7 @@ static int one(struct vio_drv_blk *b, struct vio_drvblk_op *op, uint32_t bytes, 
     b->late = true;
     if (error != 0)
         return error;
-    if (vio_drv_blk_fault(b, 0) != VIO_FAULT_NONE)
-        vio_drvdev_broken(b->d, vio_fault_name(vio_drv_blk_fault(b, 0)), vio_fault_clause(vio_drv_blk_fault(b, 0)));
+    (void)drv_queue_broken(b->d, 0);
     return -EIO;
 }
 

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <string.h>
+#include "driver/core_slots.h"
 #include "driver/net_internal.h"
 
 static const uint64_t PATIENCE_NS = UINT64_C(5000000000);
@@ -14,14 +15,12 @@ static int wait_for_answer(struct vio_drv_net *n)
 {
     struct vio_done done;
     int error = vio_drvdev_wait(n->d, n->ctrl_queue, PATIENCE_NS);
-    struct vio_drvq *q = vio_drvdev_queue(n->d, n->ctrl_queue);
 
     if (error != 0)
         return error;
-    if (vio_drvq_collect(q, &done, 1) == 1)
+    if (drv_collect(n->d, n->ctrl_queue, &done))
         return 0;
-    if (vio_drvq_fault(q) != VIO_FAULT_NONE)
-        vio_drvdev_broken(n->d, vio_fault_name(vio_drvq_fault(q)), vio_fault_clause(vio_drvq_fault(q)));
+    (void)drv_queue_broken(n->d, n->ctrl_queue);
     return -EIO;
 }
 
