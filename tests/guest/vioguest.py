@@ -322,12 +322,13 @@ class Qmp:
 
 
 class Guest:
-    """A guest that boots at once. `script` is shell for tests/guest/init; use it with `with`."""
+    """A guest that boots at once. `script` is shell for tests/guest/init; `extra` is what inside.py's cpio() gives. Use it
+    with `with`."""
     count = 0
     what = "QEMU" # that runs it
 
     def __init__(self, folder, disks, script, smp=2, memory=512, reboots=False, incoming=None, append="",
-                 share=True, quiet=False, machine=()):
+                 share=True, quiet=False, machine=(), extra=b""):
         image()
         Guest.count += 1
         self.name = "guest%d" % Guest.count
@@ -339,6 +340,7 @@ class Guest:
         initrd = os.path.join(folder, self.name + ".initrd")
         with open(os.path.join(GUEST_DIR, "initramfs.img"), "rb") as base, open(initrd, "wb") as out:
             shutil.copyfileobj(base, out)
+            out.write(extra)
             out.write(cpio_entry("test.sh", script.encode() + b"\n", 0o100755, 1))
             out.write(cpio_entry("TRAILER!!!", b"", 0, 0))
         accel = accelerator()
