@@ -262,6 +262,7 @@ def suite_pages(bench):
                     table(bench, "pages", case, medians, huge.name)
                     verdict(bench, "pages", case, "4 KiB pages", ratio(medians[small.name], medians[huge.name]), 0.9,
                             "2 MiB pages")
+                    print_waits(bench, "pages", case, (huge, small), ring, arguments)
 
 
 def suite_latency(bench):
