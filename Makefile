@@ -7,7 +7,7 @@
 #   make bench    the performance figures, beside those of other programs
 #   make fuzz     fuzz for FUZZ_SECONDS a target (60)
 #   make install  PREFIX (/usr/local), DESTDIR
-#   make clean    remove what was built; "make distclean" also the downloaded guest kernel
+#   make clean    remove what was built; "make distclean" also the downloaded guest kernel and libraries of other machines
 BUILD ?= build
 PREFIX ?= /usr/local
 
@@ -35,7 +35,7 @@ install: all
 	meson install -C $(BUILD)
 
 clean:
-	@if [ -d $(BUILD) ]; then find $(BUILD) -mindepth 1 -maxdepth 1 ! -name guest -exec rm -rf {} +; fi
+	@if [ -d $(BUILD) ]; then find $(BUILD) -mindepth 1 -maxdepth 1 ! -name guest ! -name cross -exec rm -rf {} +; fi
 
 distclean:
 	rm -rf $(BUILD)

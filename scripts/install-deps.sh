@@ -33,7 +33,9 @@ libdpdk-dev:driver of DPDK, which one test sends through
 gcc-aarch64-linux-gnu:the freestanding part on that machine, and how large it is
 gcc-riscv64-linux-gnu:the freestanding part on that machine
 gcc-s390x-linux-gnu:the freestanding part on a big-endian machine
-qemu-user:runs it there
+libc6-dev-arm64-cross:C library there, for the tests in C
+libc6-dev-s390x-cross:C library there, for the tests in C
+qemu-user:runs both there
 qemu-system-common:virtiofsd, the server of files that the file system driver is tested against
 '
 guest='

@@ -42,13 +42,13 @@ struct cut {
 
 /* ------------------------------------------------------------------ checksums */
 
-/* One number of a pseudo-header, as it stands in memory. */
-static uint64_t sum16(uint32_t value)
+/* Adds one number of a pseudo-header, as it stands in memory. */
+static uint64_t sum16(uint64_t sum, uint32_t value)
 {
     uint8_t wire[2];
 
     vio_net_put16(wire, value);
-    return vio_net_sum(wire, sizeof wire, 0);
+    return vio_net_sum(wire, sizeof wire, sum);
 }
 
 /*
@@ -58,11 +58,11 @@ static uint64_t sum16(uint32_t value)
 static uint64_t pseudo_header(const struct cut *c, uint32_t bytes)
 {
     const uint8_t *ip = c->frame + c->h.l3;
-    uint64_t sum = sum16(bytes);
+    uint64_t sum = sum16(0, bytes);
 
     if (c->h.redirected)
-        return vio_net_sum(c->frame + c->h.l4 + c->check_at, 2, sum) + sum16(~(c->len - c->h.l4));
-    sum += sum16(c->h.proto);
+        return sum16(vio_net_sum(c->frame + c->h.l4 + c->check_at, 2, sum), ~(c->len - c->h.l4));
+    sum = sum16(sum, c->h.proto);
     return c->h.version == 4 ? vio_net_sum(ip + 12, 8, sum) : vio_net_sum(ip + 8, 32, sum);
 }
 

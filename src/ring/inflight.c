@@ -17,7 +17,7 @@ void vio_inflight_init(struct vio_inflight *f, void *at, uint16_t size, bool pac
 {
     *f = (struct vio_inflight){ .p_ = at, .size = size, .packed = packed, .recover = !fresh, .counter_ = 1 };
     if (fresh)
-        vio_shm_store16(vio_shm_of(at), REC_VERSION, 0);
+        rec_store16(vio_shm_of(at), REC_VERSION, 0);
 }
 
 static void sift_down(struct vio_shm r, uint16_t *heads, uint32_t at, uint32_t nr, bool packed)
@@ -68,8 +68,8 @@ static bool split_empty(struct vio_shm r, uint16_t size)
 /* The last batch may have been shown to the driver and not yet struck off. */
 static enum vio_fault split_strike_off(struct vio_shm r, uint16_t size, uint16_t used_idx)
 {
-    uint16_t batch = (uint16_t)(used_idx - vio_shm_load16(r, SREC_USED_IDX));
-    uint16_t head = vio_shm_load16(r, SREC_LAST_BATCH);
+    uint16_t batch = (uint16_t)(used_idx - rec_load16(r, SREC_USED_IDX));
+    uint16_t head = rec_load16(r, SREC_LAST_BATCH);
 
     if (batch > size)
         return split_empty(r, size) ? VIO_FAULT_NONE : VIO_FAULT_INFLIGHT;
@@ -77,7 +77,7 @@ static enum vio_fault split_strike_off(struct vio_shm r, uint16_t size, uint16_t
         if (head >= size)
             return VIO_FAULT_INFLIGHT;
         vio_shm_store8(r, srec_entry(head) + SREC_INFLIGHT, 0);
-        head = vio_shm_load16(r, srec_entry(head) + SREC_NEXT);
+        head = rec_load16(r, srec_entry(head) + SREC_NEXT);
     }
     return VIO_FAULT_NONE;
 }
@@ -90,13 +90,13 @@ static enum vio_fault split_recover(struct vio_devq *q, struct vio_shm r)
 
     if (fault != VIO_FAULT_NONE)
         return fault;
-    vio_shm_store16(r, SREC_USED_IDX, q->used_idx);
+    rec_store16(r, SREC_USED_IDX, q->used_idx);
     for (uint32_t i = 0; i < q->size; i++) {
         if (vio_shm_load8(r, srec_entry(i) + SREC_INFLIGHT) == 0)
             continue;
         q->recover[q->nr_recover++] = (uint16_t)i;
-        if (vio_shm_load64(r, srec_entry(i) + SREC_COUNTER) >= f->counter_)
-            f->counter_ = vio_shm_load64(r, srec_entry(i) + SREC_COUNTER) + 1;
+        if (rec_load64(r, srec_entry(i) + SREC_COUNTER) >= f->counter_)
+            f->counter_ = rec_load64(r, srec_entry(i) + SREC_COUNTER) + 1;
     }
     /* What was taken and not used is what lies between the two indices. */
     q->avail_idx = (uint16_t)(q->used_idx + q->nr_recover);
@@ -110,9 +110,9 @@ static enum vio_fault split_recover(struct vio_devq *q, struct vio_shm r)
 /* Commits or rolls back the update that was under way; the record's used position is the queue's then. */
 static enum vio_fault packed_settle(struct vio_devq *q, struct vio_shm r)
 {
-    uint16_t old_idx = vio_shm_load16(r, PREC_OLD_USED_IDX), idx = vio_shm_load16(r, PREC_USED_IDX);
+    uint16_t old_idx = rec_load16(r, PREC_OLD_USED_IDX), idx = rec_load16(r, PREC_USED_IDX);
     bool old_wrap = vio_shm_load8(r, PREC_OLD_USED_WRAP) != 0, wrap = vio_shm_load8(r, PREC_USED_WRAP) != 0;
-    uint16_t old_free = vio_shm_load16(r, PREC_OLD_FREE), free_head = vio_shm_load16(r, PREC_FREE);
+    uint16_t old_free = rec_load16(r, PREC_OLD_FREE), free_head = rec_load16(r, PREC_FREE);
 
     if (old_idx >= q->size || idx >= q->size || old_free > q->size || free_head > q->size)
         return VIO_FAULT_INFLIGHT;
@@ -126,8 +126,8 @@ static enum vio_fault packed_settle(struct vio_devq *q, struct vio_shm r)
             old_free = free_head;
         }
     }
-    vio_shm_store16(r, PREC_FREE, old_free);
-    vio_shm_store16(r, PREC_OLD_FREE, old_free);
+    rec_store16(r, PREC_FREE, old_free);
+    rec_store16(r, PREC_OLD_FREE, old_free);
     prec_positions(r, old_idx, old_wrap, old_idx, old_wrap);
     q->rec_free = old_free;
     q->used_idx = old_idx;
@@ -149,7 +149,7 @@ static enum vio_fault packed_free_list(struct vio_devq *q, struct vio_shm r, uin
             return VIO_FAULT_INFLIGHT;
         q->rec_done[at] = 1;
         vio_shm_store8(r, prec_entry(at) + PREC_INFLIGHT, 0);
-        q->rec_next[at] = vio_shm_load16(r, prec_entry(at) + PREC_NEXT);
+        q->rec_next[at] = rec_load16(r, prec_entry(at) + PREC_NEXT);
         at = q->rec_next[at];
         ++*nr_free;
     }
@@ -162,8 +162,8 @@ static enum vio_fault packed_free_list(struct vio_devq *q, struct vio_shm r, uin
  */
 static enum vio_fault packed_entry_list(struct vio_devq *q, struct vio_shm r, uint16_t head, uint32_t *slots)
 {
-    uint16_t num = vio_shm_load16(r, prec_entry(head) + PREC_NUM);
-    uint16_t last = vio_shm_load16(r, prec_entry(head) + PREC_LAST);
+    uint16_t num = rec_load16(r, prec_entry(head) + PREC_NUM);
+    uint16_t last = rec_load16(r, prec_entry(head) + PREC_LAST);
     uint16_t at = head;
 
     if (num == 0 || num > q->size || last >= q->size)
@@ -174,7 +174,7 @@ static enum vio_fault packed_entry_list(struct vio_devq *q, struct vio_shm r, ui
         q->rec_done[at] = 1;
         if (i + 1 == num && at != last)
             return VIO_FAULT_INFLIGHT;
-        q->rec_next[at] = i + 1 == num ? q->size : vio_shm_load16(r, prec_entry(at) + PREC_NEXT);
+        q->rec_next[at] = i + 1 == num ? q->size : rec_load16(r, prec_entry(at) + PREC_NEXT);
         at = q->rec_next[at];
     }
     *slots += num;
@@ -221,8 +221,8 @@ static enum vio_fault packed_recover(struct vio_devq *q, struct vio_shm r)
             continue;
         fault = packed_entry_list(q, r, (uint16_t)i, &slots);
         q->recover[q->nr_recover++] = (uint16_t)i;
-        if (vio_shm_load64(r, prec_entry(i) + PREC_COUNTER) >= f->counter_)
-            f->counter_ = vio_shm_load64(r, prec_entry(i) + PREC_COUNTER) + 1;
+        if (rec_load64(r, prec_entry(i) + PREC_COUNTER) >= f->counter_)
+            f->counter_ = rec_load64(r, prec_entry(i) + PREC_COUNTER) + 1;
     }
     /* Every entry is on one of the lists: what we take later must find one free. */
     if (fault == VIO_FAULT_NONE && nr_free + slots != q->size)
@@ -246,32 +246,32 @@ static enum vio_fault packed_recover(struct vio_devq *q, struct vio_shm r)
  */
 static void begin_fresh(struct vio_devq *q, struct vio_shm r)
 {
-    vio_shm_store16(r, REC_VERSION, 0);
+    rec_store16(r, REC_VERSION, 0);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    vio_shm_store64(r, REC_FEATURES, 0);
-    vio_shm_store16(r, REC_DESC_NUM, q->size);
+    rec_store64(r, REC_FEATURES, 0);
+    rec_store16(r, REC_DESC_NUM, q->size);
     if (!q->packed) {
-        vio_shm_store16(r, SREC_LAST_BATCH, 0);
-        vio_shm_store16(r, SREC_USED_IDX, q->used_idx);
+        rec_store16(r, SREC_LAST_BATCH, 0);
+        rec_store16(r, SREC_USED_IDX, q->used_idx);
     } else {
-        vio_shm_store16(r, PREC_FREE, 0);
-        vio_shm_store16(r, PREC_OLD_FREE, 0);
+        rec_store16(r, PREC_FREE, 0);
+        rec_store16(r, PREC_OLD_FREE, 0);
         prec_positions(r, q->used_idx, q->used_wrap, q->used_idx, q->used_wrap);
     }
     for (uint32_t i = 0; i < q->size; i++) {
         vio_shm_store8(r, q->packed ? prec_entry(i) + PREC_INFLIGHT : srec_entry(i) + SREC_INFLIGHT, 0);
         if (q->packed)
-            vio_shm_store16(r, prec_entry(i) + PREC_NEXT, (uint16_t)(i + 1));
+            rec_store16(r, prec_entry(i) + PREC_NEXT, (uint16_t)(i + 1));
         q->rec_next[i] = (uint16_t)(i + 1);
     }
     q->rec_free = 0;
-    vio_shm_store16_release(r, REC_VERSION, 1);
+    rec_store16_release(r, REC_VERSION, 1);
 }
 
 bool vio_inflight_old(const struct vio_devq *q)
 {
     /* An owner that died before it wrote anything leaves zeroes: front-ends hand such a record back. */
-    return q->inflight != NULL && q->inflight->recover && vio_shm_load16(vio_inflight_shm(q), REC_VERSION) != 0;
+    return q->inflight != NULL && q->inflight->recover && rec_load16(vio_inflight_shm(q), REC_VERSION) != 0;
 }
 
 enum vio_fault vio_inflight_start(struct vio_devq *q, bool old)
@@ -285,7 +285,7 @@ enum vio_fault vio_inflight_start(struct vio_devq *q, bool old)
     if (!old) {
         f->counter_ = 1;
         begin_fresh(q, r);
-    } else if (vio_shm_load16(r, REC_VERSION) != 1 || vio_shm_load16(r, REC_DESC_NUM) != f->size) {
+    } else if (rec_load16(r, REC_VERSION) != 1 || rec_load16(r, REC_DESC_NUM) != f->size) {
         fault = VIO_FAULT_INFLIGHT;
     } else {
         fault = q->packed ? packed_recover(q, r) : split_recover(q, r);

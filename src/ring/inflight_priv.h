@@ -9,7 +9,7 @@
 #include "memory/shm.h"
 #include "ring/devq.h"
 
-/* Both forms begin alike; offsets in bytes. The record is in host byte order, and so are hosts here: little-endian. */
+/* Both forms begin alike; offsets in bytes. The record is in the host's byte order, unlike the rings. */
 enum {
     REC_FEATURES = 0,
     REC_VERSION = 8,
@@ -42,6 +42,24 @@ enum {
     PREC_ADDR = 24,
 };
 
+#define REC_ACCESS_(bits)                                                                           \
+    static inline uint##bits##_t rec_load##bits(struct vio_shm r, size_t off)                       \
+    {                                                                                               \
+        return VIO_LE_(bits, vio_shm_load##bits(r, off));                                           \
+    }                                                                                               \
+    static inline void rec_store##bits(struct vio_shm r, size_t off, uint##bits##_t v)              \
+    {                                                                                               \
+        vio_shm_store##bits(r, off, VIO_LE_(bits, v));                                              \
+    }                                                                                               \
+    static inline void rec_store##bits##_release(struct vio_shm r, size_t off, uint##bits##_t v)    \
+    {                                                                                               \
+        vio_shm_store##bits##_release(r, off, VIO_LE_(bits, v));                                    \
+    }
+REC_ACCESS_(16)
+REC_ACCESS_(32)
+REC_ACCESS_(64)
+#undef REC_ACCESS_
+
 static inline size_t srec_entry(size_t i)
 {
     return SREC_HEAD + i * SREC_ENTRY;
@@ -54,8 +72,8 @@ static inline size_t prec_entry(size_t i)
 
 static inline uint64_t vio_inflight_counter(struct vio_shm r, uint16_t head, bool packed)
 {
-    return packed ? vio_shm_load64(r, prec_entry(head) + PREC_COUNTER) :
-                    vio_shm_load64(r, srec_entry(head) + SREC_COUNTER);
+    return packed ? rec_load64(r, prec_entry(head) + PREC_COUNTER) :
+                    rec_load64(r, srec_entry(head) + SREC_COUNTER);
 }
 
 void vio_inflight_sort(struct vio_shm r, uint16_t *heads, uint32_t nr, bool packed);
@@ -75,7 +93,7 @@ static inline void srec_take(struct vio_devq *q, uint16_t head)
 {
     struct vio_shm r = vio_inflight_shm(q);
 
-    vio_shm_store64(r, srec_entry(head) + SREC_COUNTER, q->inflight->counter_++);
+    rec_store64(r, srec_entry(head) + SREC_COUNTER, q->inflight->counter_++);
     __atomic_store_n(r.p_ + srec_entry(head) + SREC_INFLIGHT, 1, __ATOMIC_RELEASE);
 }
 
@@ -83,8 +101,8 @@ static inline void srec_put(struct vio_devq *q, uint16_t head)
 {
     struct vio_shm r = vio_inflight_shm(q);
 
-    vio_shm_store16(r, srec_entry(head) + SREC_NEXT, q->rec_batch);
-    vio_shm_store16_release(r, SREC_LAST_BATCH, head);
+    rec_store16(r, srec_entry(head) + SREC_NEXT, q->rec_batch);
+    rec_store16_release(r, SREC_LAST_BATCH, head);
     q->rec_batch = head;
     q->rec_done[q->nr_rec_done++] = head;
 }
@@ -98,7 +116,7 @@ static inline void srec_published(struct vio_devq *q)
     for (uint32_t i = 0; i < q->nr_rec_done; i++)
         vio_shm_store8(r, srec_entry(q->rec_done[i]) + SREC_INFLIGHT, 0);
     q->nr_rec_done = 0;
-    vio_shm_store16_release(r, SREC_USED_IDX, q->used_idx);
+    rec_store16_release(r, SREC_USED_IDX, q->used_idx);
 }
 
 /* ---- packed: entries of one buffer are linked; the record's free list is mirrored in rec_next */
@@ -110,12 +128,12 @@ static inline void prec_desc(struct vio_devq *q, struct vio_req *req, const stru
 
     if (head) {
         req->rec_head_ = at;
-        vio_shm_store16(r, prec_entry(at) + PREC_NUM, 0);
+        rec_store16(r, prec_entry(at) + PREC_NUM, 0);
     }
-    vio_shm_store64(r, prec_entry(at) + PREC_ADDR, d->addr);
-    vio_shm_store32(r, prec_entry(at) + PREC_LEN, d->len);
-    vio_shm_store16(r, prec_entry(at) + PREC_FLAGS, d->flags);
-    vio_shm_store16(r, prec_entry(at) + PREC_ID, d->next);
+    rec_store64(r, prec_entry(at) + PREC_ADDR, d->addr);
+    rec_store32(r, prec_entry(at) + PREC_LEN, d->len);
+    rec_store16(r, prec_entry(at) + PREC_FLAGS, d->flags);
+    rec_store16(r, prec_entry(at) + PREC_ID, d->next);
     if (last)
         req->rec_last_ = at;
     q->rec_free = q->rec_next[at];
@@ -127,12 +145,12 @@ static inline void prec_take(struct vio_devq *q, struct vio_req *req)
     struct vio_shm r = vio_inflight_shm(q);
     size_t e = prec_entry(req->rec_head_);
 
-    vio_shm_store16(r, e + PREC_LAST, req->rec_last_);
-    vio_shm_store16(r, e + PREC_NUM, req->slots);
-    vio_shm_store64(r, e + PREC_COUNTER, q->inflight->counter_++);
+    rec_store16(r, e + PREC_LAST, req->rec_last_);
+    rec_store16(r, e + PREC_NUM, req->slots);
+    rec_store64(r, e + PREC_COUNTER, q->inflight->counter_++);
     __atomic_store_n(r.p_ + e + PREC_INFLIGHT, 1, __ATOMIC_RELEASE);
-    vio_shm_store16(r, PREC_FREE, q->rec_free);
-    vio_shm_store16_release(r, PREC_OLD_FREE, q->rec_free);
+    rec_store16(r, PREC_FREE, q->rec_free);
+    rec_store16_release(r, PREC_OLD_FREE, q->rec_free);
 }
 
 /*
@@ -156,8 +174,9 @@ static inline void prec_positions(struct vio_shm r, uint16_t idx, bool wrap, uin
                        PREC_USED_WRAP == PREC_USED_IDX + 4 && PREC_OLD_USED_WRAP == PREC_USED_IDX + 5,
                    "one 64-bit store");
 
-    vio_shm_store64_release(r, PREC_USED_IDX, (uint64_t)idx | (uint64_t)old_idx << 16 | (uint64_t)wrap << 32 |
-                                                  (uint64_t)old_wrap << 40);
+    /* low byte first, each number in the host's order */
+    vio_shm_store64_release(r, PREC_USED_IDX, VIO_LE_(16, idx) | (uint64_t)VIO_LE_(16, old_idx) << 16 |
+                                                  (uint64_t)wrap << 32 | (uint64_t)old_wrap << 40);
 }
 
 /* Before the first used descriptor of the batch becomes visible. */
@@ -169,11 +188,11 @@ static inline void prec_publishing(struct vio_devq *q)
     for (uint32_t i = 0; i < q->nr_rec_done; i++) {
         uint16_t head = q->rec_done[2 * i], last = q->rec_done[2 * i + 1];
 
-        vio_shm_store16(r, prec_entry(last) + PREC_NEXT, q->rec_free);
+        rec_store16(r, prec_entry(last) + PREC_NEXT, q->rec_free);
         q->rec_next[last] = q->rec_free;
         q->rec_free = head;
     }
-    vio_shm_store16_release(r, PREC_FREE, q->rec_free);
+    rec_store16_release(r, PREC_FREE, q->rec_free);
     prec_positions(r, q->used_idx, q->used_wrap, q->first_put, q->used_wrap != wrapped);
 }
 
@@ -186,7 +205,7 @@ static inline void prec_published(struct vio_devq *q)
         vio_shm_store8(r, prec_entry(q->rec_done[2 * i]) + PREC_INFLIGHT, 0);
     q->nr_rec_done = 0;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    vio_shm_store16(r, PREC_OLD_FREE, q->rec_free);
+    rec_store16(r, PREC_OLD_FREE, q->rec_free);
     prec_positions(r, q->used_idx, q->used_wrap, q->used_idx, q->used_wrap);
 }
 

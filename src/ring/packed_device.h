@@ -201,10 +201,10 @@ static inline enum vio_step packed_take_recovered(struct vio_devq *q, uint16_t h
     for (; step == VIO_STEP_OK && at < q->size && slots < room; at = q->rec_next[at]) {
         size_t e = prec_entry(at);
         struct vio_desc d = {
-            .addr = vio_shm_load64(r, e + PREC_ADDR),
-            .len = vio_shm_load32(r, e + PREC_LEN),
-            .flags = vio_shm_load16(r, e + PREC_FLAGS),
-            .next = vio_shm_load16(r, e + PREC_ID),
+            .addr = rec_load64(r, e + PREC_ADDR),
+            .len = rec_load32(r, e + PREC_LEN),
+            .flags = rec_load16(r, e + PREC_FLAGS),
+            .next = rec_load16(r, e + PREC_ID),
         };
 
         step = packed_add(q, &c, &d, slots == 0);

@@ -14,6 +14,7 @@
 #include "spec/ring.h"
 #include "spec/virtio.h"
 #include "support/guest.h"
+#include "support/le.h"
 
 enum { SIZE = 32, DISK = 1 << 20 };
 
@@ -75,8 +76,8 @@ static void desc(struct victim *v, uint64_t addr, uint32_t len, unsigned flags)
         word = len | (uint64_t)1 << 32 | (uint64_t)(flags | VIRTQ_DESC_F_AVAIL) << 48;
     else
         word = len | (uint64_t)flags << 32 | (uint64_t)(v->at + 1u) << 48;
-    memcpy(d, &addr, 8);
-    memcpy(d + 8, &word, 8);
+    le_set64(d, addr);
+    le_set64(d + 8, word);
     v->at++;
 }
 
@@ -86,16 +87,16 @@ static void offer(struct victim *v, uint16_t head)
 
     if (v->packed)
         return;
-    memcpy(ring + 4 + 2 * (v->avail % SIZE), &head, 2);
+    le_set16(ring + 4 + 2 * (v->avail % SIZE), head);
     v->avail++;
-    memcpy(ring + 2, &v->avail, 2);
+    le_set16(ring + 2, v->avail);
 }
 
 static void header(struct victim *v, uint32_t type, uint64_t sector)
 {
     memset(v->page.host, 0, 4096);
-    memcpy(v->page.host, &type, 4);
-    memcpy(v->page.host + 8, &sector, 8);
+    le_set32(v->page.host, type);
+    le_set64(v->page.host + 8, sector);
     v->page.host[100] = 0xaa;
 }
 
@@ -185,8 +186,8 @@ static void table_in_table(struct victim *v)
 {
     uint64_t word = 16 | (uint64_t)I << (v->packed ? 48 : 32), addr = v->page.gpa + 2048;
 
-    memcpy(v->page.host + 2048, &addr, 8);
-    memcpy(v->page.host + 2056, &word, 8);
+    le_set64(v->page.host + 2048, addr);
+    le_set64(v->page.host + 2056, word);
     desc(v, v->page.gpa + 2048, 16, I);
     offer(v, 0);
 }
@@ -208,7 +209,7 @@ static void index_runs_away(struct victim *v)
 {
     uint16_t idx = SIZE + 1;
 
-    memcpy(v->rig.queue[0].driver.host + 2, &idx, 2);
+    le_set16(v->rig.queue[0].driver.host + 2, idx);
 }
 
 static void head_past(struct victim *v)

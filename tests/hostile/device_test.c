@@ -11,6 +11,7 @@
 #include "spec/ring.h"
 #include "spec/virtio.h"
 #include "support/guest.h"
+#include "support/le.h"
 
 enum { SIZE = 8, BYTES = 64 };
 
@@ -75,24 +76,24 @@ static void use(struct lie *l, uint32_t id, uint32_t len, unsigned slots)
         uint64_t flags = (l->wrap ? 0x8080u : 0u) | VIRTQ_DESC_F_WRITE;
         uint64_t word = len | (uint64_t)(id & 0xffff) << 32 | flags << 48;
 
-        memcpy(l->desc + l->at * 16 + 8, &word, 8);
+        le_set64(l->desc + l->at * 16 + 8, word);
         l->at = (uint16_t)(l->at + slots);
         if (l->at >= SIZE) {
             l->at = (uint16_t)(l->at - SIZE);
             l->wrap = !l->wrap;
         }
     } else {
-        memcpy(l->device + 4 + 8 * (l->used % SIZE), &id, 4);
-        memcpy(l->device + 8 + 8 * (l->used % SIZE), &len, 4);
+        le_set32(l->device + 4 + 8 * (l->used % SIZE), id);
+        le_set32(l->device + 8 + 8 * (l->used % SIZE), len);
         l->used++;
-        memcpy(l->device + 2, &l->used, 2);
+        le_set16(l->device + 2, l->used);
     }
 }
 
 static void set_idx(struct lie *l, uint16_t idx)
 {
     l->used = idx;
-    memcpy(l->device + 2, &idx, 2);
+    le_set16(l->device + 2, idx);
 }
 
 static void expect(struct lie *l, unsigned good, enum vio_fault fault, unsigned in_flight)
@@ -303,18 +304,18 @@ static void scribble(struct lie *l, struct rng *rng, uint16_t size)
             uint64_t word = rng_below(rng, 80) | (uint64_t)rng_below(rng, size + 1u) << 32 |
                             (uint64_t)((rng_u64(rng) & 0x8083) | (rng_below(rng, 2) != 0 ? 0x8080 : 0)) << 48;
 
-            memcpy(l->desc + i * 16 + 8, &word, 8);
+            le_set64(l->desc + i * 16 + 8, word);
         } else if (rng_below(rng, 3) == 0) {
             uint16_t idx;
 
-            memcpy(&idx, l->device + 2, 2);
+            idx = le_get16(l->device + 2);
             idx = (uint16_t)(idx + rng_below(rng, 4));
-            memcpy(l->device + 2, &idx, 2);
+            le_set16(l->device + 2, idx);
         } else {
             uint32_t at = 4 + 8 * rng_below(rng, size);
 
-            memcpy(l->device + at, &(uint32_t){ rng_below(rng, size + 1u) }, 4);
-            memcpy(l->device + at + 4, &(uint32_t){ rng_below(rng, 80) }, 4);
+            le_set32(l->device + at, rng_below(rng, size + 1u));
+            le_set32(l->device + at + 4, rng_below(rng, 80));
         }
         if (rng_below(rng, 6) == 0)
             l->device[rng_below(rng, (uint32_t)a.device_bytes)] = (uint8_t)rng_u64(rng);
@@ -330,24 +331,24 @@ static void honest(struct lie *l, uint16_t size)
     unsigned slots = 1;
 
     if (!l->packed) {
-        memcpy(&avail, l->driver + 2, 2);
+        avail = le_get16(l->driver + 2);
         if (avail == l->used)
             return;
-        memcpy(&id, l->driver + 4 + 2 * (l->used % size), 2);
-        memcpy(l->device + 4 + 8 * (l->used % size), &(uint32_t){ id }, 4);
+        id = le_get16(l->driver + 4 + 2 * (l->used % size));
+        le_set32(l->device + 4 + 8 * (l->used % size), id);
         memset(l->device + 8 + 8 * (l->used % size), 0, 4);
         set_idx(l, (uint16_t)(l->used + 1));
         return;
     }
-    memcpy(&flags, l->desc + l->at * 16 + 14, 2);
+    flags = le_get16(l->desc + l->at * 16 + 14);
     if ((flags & 0x8080) != (l->wrap ? 0x80 : 0x8000))
         return;
     for (uint16_t at = l->at; (flags & VIRTQ_DESC_F_NEXT) != 0 && slots < size; slots++) {
         at = (uint16_t)(at + 1 == size ? 0 : at + 1);
-        memcpy(&flags, l->desc + at * 16 + 14, 2);
+        flags = le_get16(l->desc + at * 16 + 14);
     }
     flags = l->wrap ? 0x8080 : 0;
-    memcpy(l->desc + l->at * 16 + 14, &flags, 2);
+    le_set16(l->desc + l->at * 16 + 14, flags);
     l->at = (uint16_t)(l->at + slots);
     if (l->at >= size) {
         l->at = (uint16_t)(l->at - size);

@@ -35,32 +35,30 @@ static void flip_one(struct raw *r, struct rng *rng)
 
     switch (rng_below(rng, FLIP_PLAIN ? 10 : 7)) {
     case 0: /* length or address goes and comes back */
-        __atomic_store_n((uint32_t *)(desc + i * 16 + 8), rng_below(rng, 3) == 0 ? 0xffffffffu : 16, __ATOMIC_RELAXED);
+        le_set32(desc + i * 16 + 8, rng_below(rng, 3) == 0 ? 0xffffffffu : 16);
         break;
     case 1:
-        __atomic_store_n((uint64_t *)(desc + i * 16), rng_below(rng, 4) == 0 ? rng_u64(rng) : good, __ATOMIC_RELAXED);
+        le_set64(desc + i * 16, rng_below(rng, 4) == 0 ? rng_u64(rng) : good);
         break;
     case 2:
     case 3:
-        __atomic_store_n((uint16_t *)(desc + i * 16 + (r->packed ? 14 : 12)),
-                         flags[rng_below(rng, sizeof(flags) / 2)], __ATOMIC_RELAXED);
+        le_set16(desc + i * 16 + (r->packed ? 14 : 12), flags[rng_below(rng, sizeof(flags) / 2)]);
         break;
     case 4:
-        __atomic_store_n((uint16_t *)(desc + i * 16 + (r->packed ? 12 : 14)), (uint16_t)rng_below(rng, SIZE + 1),
-                         __ATOMIC_RELAXED);
+        le_set16(desc + i * 16 + (r->packed ? 12 : 14), (uint16_t)rng_below(rng, SIZE + 1));
         break;
     case 5:
     case 6:
         if (r->packed)
-            __atomic_store_n((uint32_t *)driver, (uint32_t)rng_u64(rng), __ATOMIC_RELAXED);
+            le_set32(driver, (uint32_t)rng_u64(rng));
         else if (rng_below(rng, 500) != 0)
-            __atomic_store_n((uint16_t *)(driver + 4 + 2 * i), (uint16_t)rng_below(rng, SIZE), __ATOMIC_RELAXED);
+            le_set16(driver + 4 + 2 * i, (uint16_t)rng_below(rng, SIZE));
         else
-            __atomic_fetch_add((uint16_t *)(driver + 2), 1, __ATOMIC_RELEASE);
+            le_set16(driver + 2, (uint16_t)(le_get16(driver + 2) + 1));
         break;
     case 7: /* a table within memory, its entries anything */
-        __atomic_store_n((uint64_t *)(desc + i * 16), r->g->table + 16 * rng_below(rng, 4), __ATOMIC_RELAXED);
-        __atomic_store_n((uint64_t *)(table + i * 16), good, __ATOMIC_RELAXED);
+        le_set64(desc + i * 16, r->g->table + 16 * rng_below(rng, 4));
+        le_set64(table + i * 16, good);
         break;
     default:
         __atomic_store_n(table + rng_below(rng, 16 * SIZE), (uint8_t)rng_below(rng, 20), __ATOMIC_RELAXED);

@@ -139,8 +139,8 @@ static void small_buffers(struct victim *v, uint32_t n, bool indirect)
     for (unsigned i = 0; i < 32; i++) {
         uint64_t at = v->page.gpa + BUF + i * n, word = victim_word_of(v, n, W, 0);
 
-        memcpy(v->page.host + TABLE + 16 * i, &at, 8);
-        memcpy(v->page.host + TABLE + 16 * i + 8, &word, 8);
+        le_set64(v->page.host + TABLE + 16 * i, at);
+        le_set64(v->page.host + TABLE + 16 * i + 8, word);
         if (indirect)
             victim_single(v, v->page.gpa + TABLE + 16 * i, 16, I);
         else

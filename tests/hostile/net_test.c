@@ -95,7 +95,7 @@ static void runs_away(struct victim *v)
 {
     uint16_t idx = SIZE + 1;
 
-    memcpy(v->rig.queue[v->queue].driver.host + 2, &idx, 2);
+    le_set16(v->rig.queue[v->queue].driver.host + 2, idx);
 }
 
 static void runs_away_behind_good_ones(struct victim *v)
@@ -123,7 +123,7 @@ static void next_past(struct victim *v)
     uint16_t next = SIZE;
 
     victim_desc(v, v->page.gpa, HDR, dir(v) | N);
-    memcpy(v->rig.queue[v->queue].desc.host + 14, &next, 2);
+    le_set16(v->rig.queue[v->queue].desc.host + 14, next);
     victim_offer(v, 0);
 }
 

@@ -67,8 +67,8 @@ void victim_desc(struct victim *v, uint64_t addr, uint32_t len, unsigned flags)
     uint8_t *d = v->rig.queue[v->queue].desc.host + 16 * (v->at % SIZE);
     uint64_t word = v->packed ? victim_word_of(v, len, flags | VIRTQ_DESC_F_AVAIL, 1) : victim_word_of(v, len, flags, (v->at + 1u) % SIZE);
 
-    memcpy(d, &addr, 8);
-    memcpy(d + 8, &word, 8);
+    le_set64(d, addr);
+    le_set64(d + 8, word);
     v->at++;
 }
 
@@ -78,9 +78,9 @@ void victim_offer(struct victim *v, uint16_t head)
 
     if (v->packed)
         return;
-    memcpy(ring + 4 + 2 * (v->avail % SIZE), &head, 2);
+    le_set16(ring + 4 + 2 * (v->avail % SIZE), head);
     v->avail++;
-    memcpy(ring + 2, &v->avail, 2);
+    le_set16(ring + 2, v->avail);
 }
 
 void victim_single(struct victim *v, uint64_t addr, uint32_t len, unsigned flags)
@@ -96,20 +96,18 @@ void victim_table(struct victim *v, uint64_t addr, uint32_t step, unsigned piece
     for (unsigned i = 0; i < pieces; i++) {
         uint64_t at = addr + (uint64_t)i * step, word = victim_word_of(v, step, flags | (i + 1 < pieces ? N : 0), i + 1);
 
-        memcpy(v->page.host + TABLE + 16 * i, &at, 8);
-        memcpy(v->page.host + TABLE + 16 * i + 8, &word, 8);
+        le_set64(v->page.host + TABLE + 16 * i, at);
+        le_set64(v->page.host + TABLE + 16 * i + 8, word);
     }
     victim_single(v, v->page.gpa + TABLE, 16 * pieces, I);
 }
 
 uint16_t victim_used(const struct victim *v)
 {
-    uint16_t idx = 0, n = 0;
+    uint16_t n = 0;
 
-    if (!v->packed) {
-        memcpy(&idx, v->rig.queue[v->queue].device.host + 2, 2);
-        return idx;
-    }
+    if (!v->packed)
+        return le_get16(v->rig.queue[v->queue].device.host + 2);
     for (unsigned i = 0; i < v->at && i < SIZE; i++)
         n = (uint16_t)(n + ((v->rig.queue[v->queue].desc.host[16 * i + 15] & 0x80) != 0));
     return n;

@@ -12,6 +12,7 @@
 #include "spec/ring.h"
 #include "spec/virtio.h"
 #include "support/guest.h"
+#include "support/le.h"
 
 enum { SIZE = 128, RX = 0, TX = 1, HDR = VIRTIO_NET_HDR_BYTES, FRAME = 60, TABLE = 4096, BUF = 32768, PAGE = 160 << 10 };
 

@@ -30,13 +30,13 @@ int main(void)
     CHECK(vio_devq_take(r.q, req, 4) == 2 && req[0]->id == 5 && req[1]->id == 6);
     vio_devq_put(r.q, req[0]);
     CHECK(vio_devq_publish(r.q));
-    word = ((uint64_t *)r.g->desc_host)[1];
+    word = le_get64((uint64_t *)r.g->desc_host + 1);
     CHECK(word >> 48 == (VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED) && (uint16_t)(word >> 32) == 5);
-    word = ((uint64_t *)r.g->desc_host)[3];
+    word = le_get64((uint64_t *)r.g->desc_host + 3);
     CHECK((word >> 48 & VIRTQ_DESC_F_USED) == 0);
     vio_devq_put(r.q, req[1]);
     CHECK(vio_devq_publish(r.q));
-    word = ((uint64_t *)r.g->desc_host)[3];
+    word = le_get64((uint64_t *)r.g->desc_host + 3);
     CHECK(word >> 48 == (VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED) && (uint16_t)(word >> 32) == 6);
     raw_close(&r);
     puts("ok - a batch that was not published is taken back");

@@ -32,12 +32,12 @@ static void run(bool packed)
     CHECK(vio_drvq_publish(q));
     CHECK(vio_drvq_put(q, &buf, 0, 1, 101) == 0);
     if (packed) {
-        memcpy(desc + 12, &(uint16_t){ 1 }, 2);
+        le_set16(desc + 12, 1);
         desc[14] = VIRTQ_DESC_F_AVAIL;
         desc[15] = VIRTQ_DESC_F_USED >> 8;
     } else {
-        memcpy(device + 4, &(uint32_t){ 1 }, 4);
-        memcpy(device + 2, &(uint16_t){ 1 }, 2);
+        le_set32(device + 4, 1);
+        le_set16(device + 2, 1);
     }
     CHECK(vio_drvq_collect(q, done, 8) == 0);
     CHECK(vio_drvq_fault(q) == VIO_FAULT_USED_NOT_IN_FLIGHT);

@@ -10,6 +10,7 @@
 
 #include "spec/ring.h"
 #include "spec/virtio.h"
+#include "le.h"
 
 #define need(what)                                                                     \
     do {                                                                               \
@@ -468,7 +469,7 @@ void fake_free(struct fake *f)
 
 void fake_used_idx(struct fake *f, uint16_t queue, uint16_t idx)
 {
-    memcpy((uint8_t *)f->queue[queue].device + VIRTQ_USED_IDX, &idx, sizeof(idx));
+    le_set16((uint8_t *)f->queue[queue].device + VIRTQ_USED_IDX, idx);
 }
 
 void fake_used(struct fake *f, uint16_t queue, uint16_t position, uint32_t id, uint32_t len)

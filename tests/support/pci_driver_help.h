@@ -68,7 +68,7 @@ static uint32_t common_read(struct device *d, uint64_t at, unsigned width)
     case VIRTIO_PCI_QUEUE_MSIX_VECTOR:
         return q < QUEUES ? d->vector[q] : 0xffff;
     default:
-        memcpy(&v, d->common + at, width);
+        v = vio_io_load_bytes(d->common + at, width);
         return v;
     }
 }
@@ -77,7 +77,7 @@ static inline void common_write(struct device *d, uint64_t at, unsigned width, u
 {
     uint32_t q = select_of(d);
 
-    memcpy(d->common + at, &v, width);
+    vio_io_store_bytes(d->common + at, width, v);
     if (at == VIRTIO_PCI_DRIVER_FEATURE)
         d->accepted[d->common[VIRTIO_PCI_DRIVER_FEATURE_SELECT] & 3] = v;
     else if (at == VIRTIO_PCI_STATUS)
@@ -114,7 +114,7 @@ static uint32_t device_read(struct pci_model *m, unsigned bar, uint64_t at, unsi
     }
     assert_true(at < NOTIFY && at - CONFIG + width <= sizeof(d->config));
     d->widths |= width;
-    memcpy(&v, d->config + (at - CONFIG), width);
+    v = vio_io_load_bytes(d->config + (at - CONFIG), width);
     return v;
 }
 
@@ -133,7 +133,7 @@ static inline void device_write(struct pci_model *m, unsigned bar, uint64_t at, 
         d->kick_width[d->kicks++] = width;
     } else {
         assert_true(at >= CONFIG && at - CONFIG + width <= sizeof(d->config));
-        memcpy(d->config + (at - CONFIG), &v, width);
+        vio_io_store_bytes(d->config + (at - CONFIG), width, v);
     }
 }
 
@@ -212,7 +212,7 @@ static inline uint32_t legacy_read(struct pci_model *m, unsigned bar, uint64_t a
 
     assert_int_equal(bar, 0);
     if (at >= config) {
-        memcpy(&v, d->config + (at - config), width);
+        v = vio_io_load_bytes(d->config + (at - config), width);
         return v;
     }
     switch (at) {
@@ -229,7 +229,7 @@ static inline uint32_t legacy_read(struct pci_model *m, unsigned bar, uint64_t a
     case VIRTIO_PCI_LEGACY_QUEUE_VECTOR:
         return d->vector[q];
     default:
-        memcpy(&v, d->common + at, width);
+        v = vio_io_load_bytes(d->common + at, width);
         return v;
     }
 }
@@ -240,7 +240,7 @@ static inline void legacy_write(struct pci_model *m, unsigned bar, uint64_t at, 
     uint32_t q = d->common[VIRTIO_PCI_LEGACY_QUEUE_SELECT];
 
     assert_int_equal(bar, 0);
-    memcpy(d->common + at, &v, width);
+    vio_io_store_bytes(d->common + at, width, v);
     if (at == VIRTIO_PCI_LEGACY_QUEUE_PFN && q < QUEUES)
         d->pfn[q] = v;
     else if (at == VIRTIO_PCI_LEGACY_QUEUE_VECTOR && q < QUEUES)

@@ -104,19 +104,19 @@ void raw_desc(struct raw *r, uint32_t i, uint64_t addr, uint32_t len, uint32_t f
 {
     uint64_t *d = (uint64_t *)r->g->desc_host + 2 * (size_t)i;
 
-    __atomic_store_n(&d[0], addr, __ATOMIC_RELAXED);
-    __atomic_store_n(&d[1], len | (uint64_t)(flags & 0xffff) << 32 | (uint64_t)(next & 0xffff) << 48, __ATOMIC_RELAXED);
+    le_set64(&d[0], addr);
+    le_set64(&d[1], len | (uint64_t)(flags & 0xffff) << 32 | (uint64_t)(next & 0xffff) << 48);
 }
 
 void raw_avail_idx(struct raw *r, uint16_t idx)
 {
     r->at = idx;
-    __atomic_store_n((uint16_t *)r->g->driver_host + 1, idx, __ATOMIC_RELEASE);
+    le_set16((uint16_t *)r->g->driver_host + 1, idx);
 }
 
 void raw_avail(struct raw *r, uint16_t head)
 {
-    __atomic_store_n((uint16_t *)r->g->driver_host + 2 + (r->at & (r->size - 1)), head, __ATOMIC_RELAXED);
+    le_set16((uint16_t *)r->g->driver_host + 2 + (r->at & (r->size - 1)), head);
     raw_avail_idx(r, (uint16_t)(r->at + 1));
 }
 
@@ -124,8 +124,8 @@ void raw_packed_at(struct raw *r, uint32_t i, uint64_t addr, uint32_t len, uint3
 {
     uint64_t *d = (uint64_t *)r->g->desc_host + 2 * (size_t)i;
 
-    __atomic_store_n(&d[0], addr, __ATOMIC_RELAXED);
-    __atomic_store_n(&d[1], len | (uint64_t)(id & 0xffff) << 32 | (uint64_t)(flags & 0xffff) << 48, __ATOMIC_RELEASE);
+    le_set64(&d[0], addr);
+    le_set64(&d[1], len | (uint64_t)(id & 0xffff) << 32 | (uint64_t)(flags & 0xffff) << 48);
 }
 
 void raw_packed(struct raw *r, uint64_t addr, uint32_t len, uint32_t id, uint32_t flags)
@@ -141,9 +141,9 @@ void raw_table(struct raw *r, uint32_t i, uint64_t addr, uint32_t len, uint32_t 
 {
     uint64_t *d = (uint64_t *)r->g->table_host + 2 * (size_t)i;
 
-    d[0] = addr;
-    d[1] = r->packed ? len | (uint64_t)next << 32 | (uint64_t)flags << 48 :
-                       len | (uint64_t)flags << 32 | (uint64_t)next << 48;
+    le_set64(&d[0], addr);
+    le_set64(&d[1], r->packed ? len | (uint64_t)next << 32 | (uint64_t)flags << 48 :
+                                 len | (uint64_t)flags << 32 | (uint64_t)next << 48);
 }
 
 void raw_good(struct raw *r, uint16_t id)

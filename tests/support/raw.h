@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Purpose: a driver with no scruples: writes any bytes into the ring of a live device-side queue (or, as a device, into
- * that of a live driver-side queue). Little-endian hosts only, as the tests' builds are.
+ * that of a live driver-side queue).
  */
 #ifndef VIO_TEST_RAW_H
 #define VIO_TEST_RAW_H
@@ -12,6 +12,7 @@
 #include "spec/ring.h"
 #include "spec/virtio.h"
 #include "support/guest.h"
+#include "le.h"
 
 enum { RAW_TABLE = 65536, RAW_PAYLOAD = 1 << 20 };
 

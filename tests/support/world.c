@@ -7,6 +7,7 @@
 
 #include "spec/ring.h"
 #include "spec/virtio.h"
+#include "support/le.h"
 #include "support/world.h"
 
 enum { QUEUE_INDEX = 7, EXPRESS = 40 };
@@ -529,12 +530,12 @@ static void world_init(struct world *w)
     if (w->cfg.start != 0) {
         /* A ring that has come this far: the used index stands in memory, and so does the driver's. */
         if (!w->cfg.packed) {
-            ((uint16_t *)w->guest->driver_host)[1] = w->cfg.start;
-            ((uint16_t *)w->guest->device_host)[1] = w->cfg.start;
+            le_set16((uint16_t *)w->guest->driver_host + 1, w->cfg.start);
+            le_set16((uint16_t *)w->guest->device_host + 1, w->cfg.start);
         }
         /* Packed: what lies before was used in this lap. */
         for (uint32_t i = 0; w->cfg.packed && i < w->cfg.start; i++)
-            ((uint16_t *)w->guest->desc_host)[i * 8 + 7] = VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED;
+            le_set16((uint16_t *)w->guest->desc_host + i * 8 + 7, VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED);
         world_start_drv(w, &start);
     } else {
         world_start_drv(w, NULL);

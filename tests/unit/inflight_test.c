@@ -138,7 +138,7 @@ static void packed_commit_and_roll_back(void **state)
         p->free_head = 0;
         p->used_idx = 1;
         if (seen)
-            ((uint64_t *)r.g->desc_host)[1] = UINT64_C(0x8082000100000008);
+            le_set64((uint64_t *)r.g->desc_host + 1, UINT64_C(0x8082000100000008));
         assert_int_equal(raw_resume(&r, &stale), VIO_FAULT_NONE);
         assert_int_equal(p->used_idx, seen);
         assert_int_equal(p->old_used_idx, seen);

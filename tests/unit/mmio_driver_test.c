@@ -54,7 +54,7 @@ static uint32_t model_read(void *ctx, uint64_t offset, unsigned width)
             m->config_moves--;
             m->config[0]++;
         }
-        memcpy(&v, m->config + (offset - CONFIG), width);
+        v = vio_io_load_bytes(m->config + (offset - CONFIG), width);
         return v;
     }
     assert_int_equal(width, 4);
@@ -104,7 +104,7 @@ static void model_write(void *ctx, uint64_t offset, unsigned width, uint32_t v)
     m->writes[m->nr_writes++].value = v;
     if (offset >= CONFIG) {
         assert_true(offset + width <= CONFIG + sizeof(m->config) && offset % width == 0);
-        memcpy(m->config + (offset - CONFIG), &v, width);
+        vio_io_store_bytes(m->config + (offset - CONFIG), width, v);
         return;
     }
     assert_int_equal(width, 4);

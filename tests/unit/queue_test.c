@@ -417,9 +417,9 @@ static void too_few_are_waited_for_more(void **state)
             assert_false(vio_devq_arm_kick(r.q));
             assert_true(vio_devq_pending(r.q));
             if (bits[i] == EVENT_IDX)
-                assert_int_equal(*(uint16_t *)((uint8_t *)r.g->device_host + 4 + 8 * size), 3 * lap + 2);
+                assert_int_equal(le_get16((uint8_t *)r.g->device_host + 4 + 8 * size), 3 * lap + 2);
             if (bits[i] == (PACKED | EVENT_IDX))
-                assert_int_equal(*(uint16_t *)r.g->device_host, /* two descriptors each */
+                assert_int_equal(le_get16(r.g->device_host), /* two descriptors each */
                                  (6 * lap + 4) % size | ((6 * lap + 4) / size % 2 == 0 ? 0x8000 : 0));
             raw_good(&r, 4);
             assert_true(vio_devq_arm_kick(r.q)); /* the third */
