@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Purpose: the names of feature bits, for people who read logs (virtio 1.4, 5 and 6).
- * Where it sits: device/core; a table and two look-ups. Threads: any.
+ * Where it sits: device/core, freestanding; a table and two look-ups. Threads: any.
  */
-#include "device/core_internal.h"
+#include <vio/device.h>
 
-#include <stdio.h>
+#include "base/format.h"
 
 struct feature_name {
     uint8_t device; /* 0: every device */
@@ -79,19 +79,19 @@ const char *vio_features_text(uint16_t device_id, struct vio_features features, 
 
     if (size == 0)
         return text;
-    snprintf(text, size, "none");
-    for (unsigned bit = 0; bit < VIO_FEATURE_BITS && at < size; bit++) {
+    vio_format(text, size, "none");
+    for (unsigned bit = 0; bit < VIO_FEATURE_BITS; bit++) {
         const char *name = vio_feature_name(device_id, bit);
         const char *comma = at > 0 ? ", " : "";
-        int n;
 
         if (!vio_features_has(features, bit))
             continue;
         if (name != NULL)
-            n = snprintf(text + at, size - at, "%s%s", comma, name);
+            vio_format(text + at, size - at, "%s%s", comma, name);
         else
-            n = snprintf(text + at, size - at, "%sbit %u", comma, bit);
-        at += n > 0 ? (size_t)n : 0;
+            vio_format(text + at, size - at, "%sbit %u", comma, bit);
+        while (text[at] != '\0')
+            at++;
     }
     return text;
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Builds the freestanding part of vio with no C library: no header of one (-nostdinc, but for the
-compiler's own and the two in include/) and nothing to link with but start.c; for other machines too (one of them big-endian),
+compiler's own and the two of examples/baremetal/libc) and nothing to link with but start.c and libc/mem.c; for other machines too (one of them big-endian),
 where there is a compiler and qemu's user emulation for them. Prints TAP.
 
 usage: check.py SOURCE_ROOT COMPILER[,COMPILER...] FILE...
@@ -13,6 +13,7 @@ import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+LIBC = "/examples/baremetal/libc"
 ALLOWED = {"memcpy", "memmove", "memset", "memcmp"}
 # Of libatomic's: that machine has no atomic bytes, and the dirty log of the device side is one
 ALLOWED_ON = {"riscv64": {"__atomic_fetch_or_1"}}
@@ -44,24 +45,25 @@ def check(root, compiler, files, folder):
                          text=True, check=True).stdout.strip()
     flags = ["-std=gnu17", "-O2", "-ffreestanding", "-nostdinc", "-fno-stack-protector",
              "-ffunction-sections", "-Wall", "-Wextra", "-isystem", own,
-             "-I", HERE + "/include", "-I", root + "/include", "-I", root + "/src"]
+             "-I", root + LIBC, "-I", root + "/include", "-I", root + "/src"]
     if machine(compiler) == "aarch64":
         flags.append("-mno-outline-atomics") # else they are calls of libgcc's
-    objects = []
+    objects, world = [], []
     for path in files:
         target = os.path.join(folder, path.replace("/", "_") + ".o")
         ok, output = run(compiler, *flags, "-c", os.path.join(root, path), "-o", target)
         report(ok, "%s: %s compiles freestanding" % (compiler, path), output)
         if ok:
             objects.append(target)
-    start = os.path.join(folder, "start.o")
-    ok, output = run(compiler, *flags, "-fno-builtin", "-fno-tree-loop-distribute-patterns"
-                     if compiler.endswith("gcc") else "-fno-builtin", "-c", HERE + "/start.c", "-o", start)
-    if not ok:
-        report(False, "%s: start.c compiles" % compiler, output)
-        return
+    no_loops = ["-fno-tree-loop-distribute-patterns"] if compiler.endswith("gcc") else []
+    for path in HERE + "/start.c", root + LIBC + "/mem.c":
+        world.append(os.path.join(folder, "world_" + os.path.basename(path) + ".o"))
+        ok, output = run(compiler, *flags, "-fno-builtin", *no_loops, "-c", path, "-o", world[-1])
+        if not ok:
+            report(False, "%s: %s compiles" % (compiler, os.path.basename(path)), output)
+            return
     ok, output = run(compiler, "-nostdlib", "-static", "-no-pie", "-Wl,-e,vio_test_start",
-                     *objects, start, "-o", os.path.join(folder, "linked"))
+                     *objects, *world, "-o", os.path.join(folder, "linked"))
     report(ok, "%s: it links with nothing else" % compiler, output)
     if ok:
         emulator = ["qemu-" + machine(compiler)] if machine(compiler) else []

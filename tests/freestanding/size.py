@@ -13,6 +13,7 @@ import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+LIBC = "/examples/baremetal/libc"
 COMPILER = "aarch64-linux-gnu-gcc"
 LIMIT = 24 << 10 # bytes of code
 
@@ -28,9 +29,9 @@ def build(root, files, folder):
     own = run(COMPILER, "-print-file-name=include").strip()
     flags = ["-std=gnu17", "-Os", "-ffreestanding", "-nostdinc", "-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables",
              "-fno-pic", "-fno-pie", "-mno-outline-atomics", "-ffunction-sections", "-fdata-sections", "-Wall", "-Wextra",
-             "-isystem", own, "-I", HERE + "/include", "-I", root + "/include", "-I", root + "/src"]
+             "-isystem", own, "-I", root + LIBC, "-I", root + "/include", "-I", root + "/src"]
     objects = []
-    for path in files + [HERE + "/size.c", HERE + "/start.c"]:
+    for path in files + [HERE + "/size.c", root + LIBC + "/mem.c"]:
         objects.append(os.path.join(folder, os.path.relpath(path, root).replace("/", "_") + ".o"))
         run(COMPILER, *flags, "-fno-tree-loop-distribute-patterns", "-c", path, "-o", objects[-1])
     linked = os.path.join(folder, "linked")

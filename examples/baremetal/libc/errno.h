@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Error numbers are an agreement between vio and whoever takes it in, as in any kernel; no errno. */
-#ifndef VIO_TEST_FREESTANDING_ERRNO_H
-#define VIO_TEST_FREESTANDING_ERRNO_H
+#ifndef VIO_BAREMETAL_ERRNO_H
+#define VIO_BAREMETAL_ERRNO_H
 
 #define ENOENT 2
 #define EIO 5

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* All of a C library that the freestanding part of vio may ask for. */
-#ifndef VIO_TEST_FREESTANDING_STRING_H
-#define VIO_TEST_FREESTANDING_STRING_H
+/* All of a C library that the freestanding part of vio asks for. */
+#ifndef VIO_BAREMETAL_STRING_H
+#define VIO_BAREMETAL_STRING_H
 
 #include <stddef.h>
 
