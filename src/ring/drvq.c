@@ -210,7 +210,7 @@ static unsigned split_collect(struct vio_drvq *q, struct vio_done *done, unsigne
         uint32_t id, len;
 
         splitd_used_at(q, &id, &len);
-        if (!drv_id_ok(q, id) || !drv_len_ok(q, &q->slot[id], &len))
+        if (!drv_id_ok(q, id) || !drv_len_ok(q, &q->slot[id], &len, true))
             break;
         finish(q, false, id, len, &done[got]);
         q->used_idx++;
@@ -225,14 +225,15 @@ static unsigned packed_collect(struct vio_drvq *q, struct vio_done *done, unsign
     while (got < max) {
         uint32_t id, len;
         uint16_t slots;
+        bool told;
 
-        if (!packedd_used(q, &id, &len))
+        if (!packedd_used(q, &id, &len, &told))
             break;
         if (q->in_flight == q->fresh) {
             drv_break(q, VIO_FAULT_USED_IDX);
             break;
         }
-        if (!drv_id_ok(q, id) || !drv_len_ok(q, &q->slot[id], &len))
+        if (!drv_id_ok(q, id) || !drv_len_ok(q, &q->slot[id], &len, told))
             break;
         slots = q->slot[id].slots;
         finish(q, true, id, len, &done[got++]);
@@ -244,19 +245,20 @@ static unsigned packed_collect(struct vio_drvq *q, struct vio_done *done, unsign
 /* IN_ORDER: whether a used element is there, which names the last buffer of a batch (2.7.9, 2.8.8). */
 static bool batch_begin(struct vio_drvq *q)
 {
+    bool told = true;
     uint32_t id, len;
 
     if (q->in_batch)
         return true;
     if (q->packed) {
-        if (!packedd_used(q, &id, &len))
+        if (!packedd_used(q, &id, &len, &told))
             return false;
     } else {
         if (splitd_used(q, 1) == 0)
             return false;
         splitd_used_at(q, &id, &len);
     }
-    if (!drv_id_ok(q, id) || !drv_len_ok(q, &q->slot[id], &len))
+    if (!drv_id_ok(q, id) || !drv_len_ok(q, &q->slot[id], &len, told))
         return false;
     q->in_batch = true;
     q->batch_id = (uint16_t)id;

@@ -82,13 +82,14 @@ static inline bool drv_indirect(const struct vio_drvq *q, unsigned n)
 
 /*
  * What the device said of a buffer, checked: the length may not exceed what it could write. Where that is nothing there is
- * nothing to tell: devices in use say how much they have read (2.7.8.2), and that is passed over.
+ * nothing to tell: devices in use say how much they have read (2.7.8.2), and that is passed over. So is a length that the
+ * device does not vouch for (`told`, see packedd_used) if it cannot be.
  */
-static inline bool drv_len_ok(struct vio_drvq *q, const struct vio_drv_slot *s, uint32_t *len)
+static inline bool drv_len_ok(struct vio_drvq *q, const struct vio_drv_slot *s, uint32_t *len, bool told)
 {
     if (*len <= s->writable)
         return true;
-    if (s->writable == 0) {
+    if (s->writable == 0 || !told) {
         *len = 0;
         return true;
     }

@@ -95,14 +95,18 @@ static inline bool packedd_is_used(const struct vio_drvq *q, uint64_t word1)
     return ((flags & VIRTQ_DESC_F_AVAIL) != 0) == q->used_wrap && ((flags & VIRTQ_DESC_F_USED) != 0) == q->used_wrap;
 }
 
-/* The used descriptor at the queue's position, read once; false: there is none. */
-static inline bool packedd_used(const struct vio_drvq *q, uint32_t *id, uint32_t *len)
+/*
+ * The used descriptor at the queue's position, read once; false: there is none. told: it has WRITE, without which the length is
+ * reserved (2.8.4). QEMU (7.2) never sets it, and its lengths are right all the same: they are taken where they can be.
+ */
+static inline bool packedd_used(const struct vio_drvq *q, uint32_t *id, uint32_t *len, bool *told)
 {
     /* Pairs with the device's release of the batch's first used descriptor (2.8.22). */
     uint64_t word1 = vio_shm_load64_acquire(q->desc, (size_t)q->used_idx * 16 + 8);
 
     *id = (uint16_t)(word1 >> 32);
-    *len = (word1 >> 48 & VIRTQ_DESC_F_WRITE) != 0 ? (uint32_t)word1 : 0;
+    *len = (uint32_t)word1;
+    *told = (word1 >> 48 & VIRTQ_DESC_F_WRITE) != 0;
     return packedd_is_used(q, word1);
 }
 
