@@ -33,7 +33,7 @@ CONFIGURATIONS = {
              ["unit", "model", "sim", "regress", "hostile", "protocol"]),
     "s390x": ("s390x, big-endian, run by qemu-user", "s390x", ["-Dwerror=true"], ["unit", "model", "sim", "regress", "hostile"]),
     "arm64": ("aarch64, run by qemu-user", "arm64", ["-Dwerror=true"], ["unit", "model", "sim", "regress", "hostile"]),
-    "guest": ("a Linux guest on the gcc build", "gcc", ["-Dwerror=true"], ["guest"]),
+    "guest": ("a Linux guest, and machines without one, on the gcc build", "gcc", ["-Dwerror=true"], ["guest", "baremetal"]),
 }
 # One thread, many thousand rings: nothing for the thread sanitizer, and minutes with it.
 LEFT_OUT = {"tsan": {("model", "ring"), ("model", "crash_points")}}

@@ -30,8 +30,8 @@ nbdkit:NBD server that the nbd=URI tests talk to
 qemu-utils:qemu-nbd, the other NBD server they talk to
 libxml2-utils:xmllint, which reads what vio xml prints
 libdpdk-dev:driver of DPDK, which one test sends through
-gcc-aarch64-linux-gnu:the freestanding part on that machine, and how large it is
-gcc-riscv64-linux-gnu:the freestanding part on that machine
+gcc-aarch64-linux-gnu:the freestanding part on that machine, how large it is, and the bare-metal program
+gcc-riscv64-linux-gnu:the freestanding part on that machine, and the bare-metal program
 gcc-s390x-linux-gnu:the freestanding part on a big-endian machine
 libc6-dev-arm64-cross:C library there, for the tests in C
 libc6-dev-s390x-cross:C library there, for the tests in C
@@ -40,6 +40,10 @@ qemu-system-common:virtiofsd, the server of files that the file system driver is
 '
 guest='
 qemu-system-x86:the virtual machine that the guest tests boot
+qemu-system-arm:the aarch64 machine of the bare-metal tests
+qemu-system-misc:the riscv64 machine of the bare-metal tests
+dosfstools:mkfs.fat, for the disks of the bare-metal tests
+mtools:mcopy, which puts a file on them
 python3:drives the guest tests
 busybox-static:shell of the guest
 cpio:packs the initramfs

@@ -75,24 +75,54 @@ static void show_disk(const char *name, const struct disk *disk, const char *arg
         show_fat(name, disk, parts.p[0].first, parts.p[0].sectors, arguments);
 }
 
-/* ------------------------------------------------------------------ virtio-blk */
+/* ------------------------------------------------------------------ whole blocks, of which sectors are parts */
 
-static int read_blk(void *ctx, uint64_t sector, uint8_t to[SECTOR])
+enum { BLOCK_MOST = 4096 };
+
+/* Where blocks come from: a device takes no less, and they may be larger than a sector. */
+struct source {
+    int (*read)(const struct source *s, uint64_t block, uint8_t *to);
+    void *device;
+    const struct vio_drv_scsi_disk *unit; /* of a SCSI host */
+    uint32_t sectors; /* of a block */
+};
+
+/* What can be no size of a block is 512 bytes. */
+static uint32_t sectors_of(uint32_t block_size)
 {
-    return vio_drv_blk_read(ctx, sector, to, SECTOR, PATIENCE_NS);
+    return block_size == 1024 || block_size == 2048 || block_size == BLOCK_MOST ? block_size / SECTOR : 1;
 }
 
-/* Logical blocks as partition tables count them; what cannot be is 512 bytes. */
-static uint32_t unit_of(uint32_t block)
+static int read_part(void *ctx, uint64_t sector, uint8_t to[SECTOR])
 {
-    return block == 1024 || block == 2048 || block == 4096 ? block / SECTOR : 1;
+    static uint8_t block[BLOCK_MOST];
+    const struct source *s = ctx;
+    int r = s->read(s, sector / s->sectors, block);
+
+    if (r == 0)
+        memcpy(to, block + sector % s->sectors * SECTOR, SECTOR);
+    return r;
+}
+
+static void show_source(const char *name, struct source *s, uint64_t blocks, const char *arguments)
+{
+    struct disk disk = { read_part, s, blocks * s->sectors, s->sectors };
+
+    show_disk(name, &disk, arguments);
+}
+
+/* ------------------------------------------------------------------ virtio-blk */
+
+static int read_blk(const struct source *s, uint64_t block, uint8_t *to)
+{
+    return vio_drv_blk_read(s->device, block * s->sectors, to, s->sectors * (uint64_t)SECTOR, PATIENCE_NS);
 }
 
 void use_disk(struct vio_drvdev *d, const char *arguments)
 {
     struct vio_drv_blk *b = vio_drv_blk_of(d);
     struct vio_drv_blk_info info = vio_drv_blk_info(b);
-    struct disk disk = { read_blk, b, info.capacity, unit_of(info.blk_size) };
+    struct source source = { .read = read_blk, .device = b, .sectors = sectors_of(info.blk_size) };
     char id[VIO_DRV_BLK_ID_BYTES + 1], serial[VIO_DRV_BLK_ID_BYTES + 1];
     const char *name = vio_drvdev_name(d);
     int r = vio_drv_blk_id(b, id, PATIENCE_NS);
@@ -106,50 +136,38 @@ void use_disk(struct vio_drvdev *d, const char *arguments)
     say_printable(serial, (const uint8_t *)id, (size_t)r);
     say(name, "disk of %llu sectors, blocks of %u bytes, serial \"%s\"%s", (unsigned long long)info.capacity, info.blk_size, serial,
         info.read_only ? ", read only" : "");
-    show_disk(name, &disk, arguments);
+    show_source(name, &source, info.capacity / source.sectors, arguments);
 }
 
 /* ------------------------------------------------------------------ a disk behind virtio-scsi */
 
-struct unit {
-    struct vio_drv_scsi *host;
-    struct vio_drv_scsi_disk disk;
-};
-
-/* Units read whole blocks, which may be larger than a sector. */
-static int read_unit(void *ctx, uint64_t sector, uint8_t to[SECTOR])
+static int read_unit(const struct source *s, uint64_t block, uint8_t *to)
 {
-    static uint8_t block[4096];
-    struct unit *u = ctx;
-    uint32_t per = u->disk.block_size / SECTOR;
-    int r = vio_drv_scsi_read(u->host, &u->disk, sector / per, block, u->disk.block_size, PATIENCE_NS);
-
-    if (r == 0)
-        memcpy(to, block + sector % per * SECTOR, SECTOR);
-    return r;
+    return vio_drv_scsi_read(s->device, s->unit, block, to, s->sectors * SECTOR, PATIENCE_NS);
 }
 
 /* The first disk of target 0: enough for an example. */
 void use_scsi(struct vio_drvdev *d, const char *arguments)
 {
-    struct unit u = { .host = vio_drv_scsi_of(d) };
-    struct vio_drv_scsi_info info = vio_drv_scsi_info(u.host);
+    struct vio_drv_scsi *host = vio_drv_scsi_of(d);
+    struct vio_drv_scsi_info info = vio_drv_scsi_info(host);
     const char *name = vio_drvdev_name(d);
+    struct vio_drv_scsi_disk unit;
+    struct source source = { .read = read_unit, .device = host, .unit = &unit };
     uint16_t luns[8];
-    int n = vio_drv_scsi_report_luns(u.host, 0, luns, 8, PATIENCE_NS), r;
+    int n = vio_drv_scsi_report_luns(host, 0, luns, 8, PATIENCE_NS), r;
 
     say(name, "SCSI host, %u request queues, target 0 has %d units", info.queues, n < 0 ? 0 : n);
     if (n <= 0)
         return;
-    r = vio_drv_scsi_disk_open(u.host, 0, luns[0], &u.disk, PATIENCE_NS);
+    r = vio_drv_scsi_disk_open(host, 0, luns[0], &unit, PATIENCE_NS);
     if (r != 0) {
         problem(name, "unit %u is no disk that can be read: error %d", luns[0], -r);
         return;
     }
-    say(name, "unit %u: %s %s, %llu blocks of %u bytes", luns[0], u.disk.vendor, u.disk.product, (unsigned long long)u.disk.blocks,
-        u.disk.block_size);
-    if (u.disk.block_size != SECTOR && unit_of(u.disk.block_size) == 1)
-        return;
-    struct disk disk = { read_unit, &u, u.disk.blocks * unit_of(u.disk.block_size), unit_of(u.disk.block_size) };
-    show_disk(name, &disk, arguments);
+    say(name, "unit %u: %s %s, %llu blocks of %u bytes", luns[0], unit.vendor, unit.product, (unsigned long long)unit.blocks,
+        unit.block_size);
+    source.sectors = sectors_of(unit.block_size);
+    if (source.sectors * SECTOR == unit.block_size)
+        show_source(name, &source, unit.blocks, arguments);
 }
