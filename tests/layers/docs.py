@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# What the documents name must be there: `path/file.c:function`, `path/file.c` and folders below src, tests, docs.
+# What the documents name must be there: `path/file.c:function`, `path/file.c` and folders below src, tests, docs; and the bare-metal
+# table has what is tested.
 import os
 import re
 import sys
@@ -24,10 +25,24 @@ def check(document):
         results.append((ok, '%s names %s' % (document, name)))
 
 
+def bare_metal():
+    """README's table and the tests that there are: the same, and no cell but "yes"."""
+    with open(os.path.join(root, 'tests/baremetal/meson.build'), encoding='utf-8') as f:
+        ways = re.findall(r"^  '(\w+)': \[(.*)\],$", f.read(), re.M)
+    tests = {'%s-%s' % (machine, way) for machine, names in ways for way in re.findall(r"'([^']+)'", names)}
+    with open(os.path.join(root, 'README.md'), encoding='utf-8') as f:
+        rows = re.findall(r'^\|((?:[^|]*\|){10}) `([^`]+)` \|$', f.read(), re.M)
+    for test in sorted(tests | {name for _, name in rows}):
+        found = [cells.split('|')[4:-1] for cells, name in rows if name == test]
+        ok = test in tests and len(found) == 1 and [c.strip() for c in found[0]] == ['yes'] * 6
+        results.append((ok, 'the bare-metal table has one row for the test %s' % test))
+
+
 documents = ['README.md'] + sorted('docs/' + d for d in os.listdir(os.path.join(root, 'docs')) if d.endswith('.md'))
 for document in documents:
     if os.path.exists(os.path.join(root, document)):
         check(document)
+bare_metal()
 print('1..%d' % len(results))
 for i, (ok, what) in enumerate(results, 1):
     print('%s %d - %s' % ('ok' if ok else 'not ok', i, what))
