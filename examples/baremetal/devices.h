@@ -28,6 +28,8 @@ void use_entropy(struct vio_drvdev *d, const char *arguments); /* small.c */
 void use_balloon(struct vio_drvdev *d, const char *arguments); /* small.c */
 
 struct vio_net_buf;
+/* A card's queue has used buffers: with events=on. */
+void network_used(void *ctx, struct vio_drvdev *d, uint16_t queue);
 /* A buffer that a card had when it was reset; and all buffers, when no card is left. */
 void network_lost(void *ctx, struct vio_drvdev *d, uint16_t queue, struct vio_net_buf *buf);
 void network_end(void);

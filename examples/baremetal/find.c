@@ -10,6 +10,7 @@
 #include "devices.h"
 #include "memory.h"
 #include "say.h"
+#include "spec/pci.h"
 
 enum { HOSTS = 4 };
 
@@ -46,7 +47,7 @@ static void found_function(void *ctx, struct pci_host *host, uint64_t at)
     char why[VIO_DRV_WHY];
     int r;
 
-    if (vio_io_read16(host->config, at) != 0x1af4) /* virtio 1.4, 4.1.2.1 */
+    if (vio_io_read16(host->config, at) != VIRTIO_PCI_VENDOR)
         return;
     function = p->alloc(p->ctx, sizeof(*function));
     if (function == NULL) {

@@ -36,7 +36,7 @@ static const uint64_t NOT_FOR_US = VIO_FEATURE(VIRTIO_NET_F_GUEST_CSUM) | VIO_FE
                                    VIO_FEATURE(VIRTIO_NET_F_GUEST_UFO) | VIO_FEATURE(VIRTIO_NET_F_GUEST_USO4) |
                                    VIO_FEATURE(VIRTIO_NET_F_GUEST_USO6);
 
-static const struct kind *kinds(void)
+static const struct kind *kinds(bool events)
 {
     static struct vio_drv_blk_driver blk;
     static struct vio_drv_net_driver net;
@@ -53,7 +53,8 @@ static const struct kind *kinds(void)
     };
 
     vio_drv_blk_driver(&blk, &(struct vio_drv_blk_params){ .queues = 1, .queue_size = QUEUE_SIZE });
-    vio_drv_net_driver(&net, &(struct vio_drv_net_params){ .queue_size = QUEUE_SIZE, .lost = network_lost });
+    vio_drv_net_driver(&net, &(struct vio_drv_net_params){
+        .queue_size = QUEUE_SIZE, .used = events ? network_used : NULL, .lost = network_lost });
     net.driver.features.w[0] &= ~NOT_FOR_US;
     vio_drv_console_driver(&console, &(struct vio_drv_console_params){ .ports = 2 });
     vio_drv_scsi_driver(&scsi, &(struct vio_drv_scsi_params){ .queues = 1, .queue_size = QUEUE_SIZE });
@@ -102,17 +103,16 @@ static void use(struct vio_drvdev *d, const struct kind *kind, const char *argum
 
 unsigned baremetal_main(const struct machine *machine)
 {
-    const struct kind *table = kinds();
+    const struct kind *table = kinds(text_on(machine->arguments, "events"));
     struct vio_bus *bus = NULL;
     unsigned n = 0;
-    char word[8];
     int r = vio_bus_create(memory_platform(), &bus);
 
     say("vio", "bare metal on %s, arguments \"%s\"", machine->name, machine->arguments);
     for (const struct kind *k = table; r == 0 && k->driver != NULL; k++)
         r = vio_bus_add_driver(bus, k->driver);
     if (r == 0) {
-        find_devices(machine, bus, text_word(machine->arguments, "legacy", word, sizeof(word)) && text_equal(word, "on"));
+        find_devices(machine, bus, text_on(machine->arguments, "legacy"));
         for (struct vio_drvdev *d = vio_bus_next(bus, NULL); d != NULL; d = vio_bus_next(bus, d), n++)
             use(d, kind_of(table, d), machine->arguments);
     } else {

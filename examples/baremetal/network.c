@@ -4,7 +4,8 @@
  * vio/drv_net.h; answer.c says what goes back.
  * Threads: one. Trust: frames come from an enemy; answer.c is where they are checked.
  *
- * arguments: serve=SECONDS, ip=ADDRESS (10.0.2.15)
+ * arguments: serve=SECONDS, ip=ADDRESS (10.0.2.15), events=on: queues are looked at only when the device says that there is
+ * something, as an interrupt's handler would
  */
 #include <string.h>
 #include <vio/drv_net.h>
@@ -26,7 +27,10 @@ struct card {
     struct answer_host me;
     uint64_t answered[ANSWER_KINDS];
     uint64_t unsent;
+    bool stop;
 };
+
+static struct card *serving; /* for network_used() */
 
 static void give_back(struct vio_net_buf *buf)
 {
@@ -124,20 +128,31 @@ static enum answer_kind take(struct card *c, const struct vio_net_buf *frame)
     return kind;
 }
 
+/* False: there was none. */
 static bool take_burst(struct card *c)
 {
     struct vio_net_buf *frames[BURST];
     unsigned n = vio_drv_net_receive(c->net, 0, frames, BURST);
-    bool stop = false;
 
     for (unsigned i = 0; i < n; i++)
-        stop = take(c, frames[i]) == ANSWER_STOP || stop;
+        c->stop = take(c, frames[i]) == ANSWER_STOP || c->stop;
     vio_net_pool_give(c->pool, frames, n);
     reclaim(c);
     refill(c);
-    if (n == 0)
-        machine_pause();
-    return stop;
+    return n > 0;
+}
+
+void network_used(void *ctx, struct vio_drvdev *d, uint16_t queue)
+{
+    (void)ctx;
+    (void)d;
+    if (serving == NULL)
+        return;
+    if (queue != 0)
+        reclaim(serving);
+    else
+        while (take_burst(serving))
+            ;
 }
 
 /* ------------------------------------------------------------------ the card */
@@ -158,21 +173,30 @@ static bool parse_ip(const char *text, uint8_t ip[4])
     return true;
 }
 
-static void serve(struct vio_drvdev *d, struct card *c, uint32_t seconds)
+/* With interrupts this would be: by_events' part in their handler, and here the CPU's instruction that waits for one. */
+static void serve_until(struct vio_drvdev *d, struct card *c, uint64_t end, bool by_events)
+{
+    while (!c->stop && machine_now_ns() < end && vio_drvdev_status(d) == VIO_DRVDEV_RUNS) {
+        if (by_events ? vio_drvdev_interrupt(d) : take_burst(c))
+            continue;
+        machine_pause();
+    }
+}
+
+static void serve(struct vio_drvdev *d, struct card *c, uint32_t seconds, bool by_events)
 {
     const char *name = vio_drvdev_name(d);
-    uint64_t end = machine_now_ns() + seconds * UINT64_C(1000000000);
-    bool stop = false;
 
     refill(c);
-    say(name, "answers as %u.%u.%u.%u for %u s, or until \"stop\" comes to UDP port 9", c->me.ip[0], c->me.ip[1], c->me.ip[2],
-        c->me.ip[3], seconds);
-    while (!stop && machine_now_ns() < end && vio_drvdev_status(d) == VIO_DRVDEV_RUNS)
-        stop = take_burst(c);
+    say(name, "answers as %u.%u.%u.%u for %u s, or until \"stop\" comes to UDP port 9%s", c->me.ip[0], c->me.ip[1], c->me.ip[2],
+        c->me.ip[3], seconds, by_events ? "; by events" : "");
+    serving = c;
+    serve_until(d, c, machine_now_ns() + seconds * UINT64_C(1000000000), by_events);
+    serving = NULL;
     say(name, "answered %llu ARP, %llu pings, %llu neighbours, %llu IPv6 pings; not answered: %llu; not sent: %llu%s",
         (unsigned long long)c->answered[ANSWER_ARP], (unsigned long long)c->answered[ANSWER_PING],
         (unsigned long long)c->answered[ANSWER_NEIGHBOUR], (unsigned long long)c->answered[ANSWER_PING6],
-        (unsigned long long)c->answered[ANSWER_NONE], (unsigned long long)c->unsent, stop ? "; stopped" : "");
+        (unsigned long long)c->answered[ANSWER_NONE], (unsigned long long)c->unsent, c->stop ? "; stopped" : "");
     if (vio_drvdev_status(d) != VIO_DRVDEV_RUNS)
         problem(name, "%s", vio_drvdev_why(d));
 }
@@ -199,5 +223,5 @@ void use_network(struct vio_drvdev *d, const char *arguments)
     }
     memcpy(c.me.mac, info.mac, sizeof(c.me.mac));
     answer_link_local(c.me.ip6, c.me.mac);
-    serve(d, &c, text_number(word, SECONDS_MOST, 1));
+    serve(d, &c, text_number(word, SECONDS_MOST, 1), text_on(arguments, "events"));
 }

@@ -89,6 +89,13 @@ bool text_word(const char *words, const char *name, char *value, size_t size)
     return false;
 }
 
+bool text_on(const char *words, const char *name)
+{
+    char value[4];
+
+    return text_word(words, name, value, sizeof(value)) && text_equal(value, "on");
+}
+
 uint32_t text_number(const char *text, uint32_t most, uint32_t otherwise)
 {
     uint64_t n = 0;

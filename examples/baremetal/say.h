@@ -21,6 +21,8 @@ void say_printable(char *to, const uint8_t *bytes, size_t n);
 bool text_equal(const char *a, const char *b);
 /* The value of "name=value" among words with blanks between them, copied and cut; false: there is no such word. */
 bool text_word(const char *words, const char *name, char *value, size_t size);
+/* Whether there is the word "name=on". */
+bool text_on(const char *words, const char *name);
 /* A decimal number; what is none, or above `most`, is `otherwise`. */
 uint32_t text_number(const char *text, uint32_t most, uint32_t otherwise);
 

@@ -19,7 +19,8 @@ SERVE = 120 # seconds, ended by the peer before
 
 
 class Way:
-    """How devices are connected. kind: "pci" or "device" (MMIO); options: of each of them; interface: as it must be driven."""
+    """How devices are connected. kind: "pci" or "device" (MMIO); options: of each of them; interface: as it must be driven;
+    arguments: of the program. events=on in some of each bus and interface: the card's queues are looked at when it says so."""
 
     def __init__(self, kind, interface, options="", arguments="", extra=(), machine=None, packed=False, bridge=False, must=None):
         self.kind, self.interface, self.arguments, self.extra = kind, interface, arguments, list(extra)
@@ -40,24 +41,24 @@ WAYS = {
     "x86_64": {
         "pci-modern": Way("pci", "modern", ",disable-legacy=on", bridge=True),
         "pci-modern-packed": Way("pci", "modern", ",disable-legacy=on", packed=True),
-        "pci-transitional": Way("pci", "modern", ",disable-legacy=off,disable-modern=off"),
-        "pci-transitional-legacy": Way("pci", "legacy", ",disable-legacy=off,disable-modern=off", "legacy=on", machine=PC),
+        "pci-transitional": Way("pci", "modern", ",disable-legacy=off,disable-modern=off", "events=on"),
+        "pci-transitional-legacy": Way("pci", "legacy", ",disable-legacy=off,disable-modern=off", "legacy=on events=on", machine=PC),
         "pci-legacy": Way("pci", "legacy", ",disable-legacy=off,disable-modern=on", machine=PC),
     },
     "aarch64": {
-        "mmio-1": Way("device", "legacy", extra=V1),
+        "mmio-1": Way("device", "legacy", arguments="events=on", extra=V1),
         "mmio-2": Way("device", "modern", extra=V2),
-        "mmio-2-packed": Way("device", "modern", extra=V2, packed=True, machine=VIRT_EL2),
+        "mmio-2-packed": Way("device", "modern", arguments="events=on", extra=V2, packed=True, machine=VIRT_EL2),
         "pci": Way("pci", "modern", ",disable-legacy=on"),
         "pci-legacy": Way("pci", "legacy", ",disable-legacy=off", "legacy=on"),
         "pci-window": Way("pci", "modern", ",disable-legacy=on", "bars=off", must=WINDOW),
     },
     "riscv64": {
         "mmio-1": Way("device", "legacy", extra=V1),
-        "mmio-2": Way("device", "modern", extra=V2),
+        "mmio-2": Way("device", "modern", arguments="events=on", extra=V2),
         "mmio-2-packed": Way("device", "modern", extra=V2, packed=True),
         "pci": Way("pci", "modern", ",disable-legacy=on"),
-        "pci-packed": Way("pci", "modern", ",disable-legacy=on", packed=True),
+        "pci-packed": Way("pci", "modern", ",disable-legacy=on", "events=on", packed=True),
         "pci-legacy": Way("pci", "legacy", ",disable-legacy=off", "legacy=on"),
     },
 }
@@ -148,6 +149,7 @@ class Cells:
     def net(self):
         lines = self.lines_of("network card", 1, ["MAC", "STATUS"])
         find(lines, r"^MAC 52:54:00:12:ab:34, link up")
+        find(lines, r"^answers as .*port 9%s$" % ("; by events" if "events=on" in self.way.arguments else ""))
         if self.talked:
             raise self.talked
         said = find(lines, r"^answered (\d+) ARP, (\d+) pings, (\d+) neighbours, (\d+) IPv6 pings; not answered: (\d+); "
