@@ -92,11 +92,6 @@ size_t memory_peak(void)
     return peak;
 }
 
-size_t memory_size(void)
-{
-    return POOL;
-}
-
 /* ------------------------------------------------------------------ as vio wants it */
 
 static void *dma_alloc(void *ctx, size_t size, size_t align, uint64_t *addr)

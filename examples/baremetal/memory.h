@@ -14,6 +14,5 @@ const struct vio_platform *memory_platform(void);
 /* Bytes that are handed out now, and the most that there ever were. */
 size_t memory_used(void);
 size_t memory_peak(void);
-size_t memory_size(void);
 
 #endif

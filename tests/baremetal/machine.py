@@ -11,7 +11,7 @@ import time
 
 import disk_image
 
-# architecture: QEMU's name, its machine, what a device on its memory-mapped bus is called
+# QEMU's machine for each architecture
 MACHINES = {
     "x86_64": ["-machine", "q35", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"],
     "aarch64": ["-machine", "virt", "-cpu", "cortex-a57"],

@@ -5,7 +5,6 @@ import os
 import random
 import socket
 import struct
-import time
 
 OURS, THEIRS = bytes.fromhex("020000000001"), bytes.fromhex("52540012ab34")
 BROADCAST = b"\xff" * 6
@@ -224,4 +223,3 @@ class Peer:
 
     def stop(self):
         self.send(udp(9, b"stop"))
-        time.sleep(0)
