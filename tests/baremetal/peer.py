@@ -210,7 +210,9 @@ class Peer:
                 self.ask("pings", ping(payload, seq), check_ping, payload, seq)
             except Failure as failure:
                 raise Failure("after '%s': %s" % (what, failure))
-        self.burst(8, seq) # a UNIX datagram socket holds 10: the cable is not to be what stops it
+        # A UNIX datagram socket holds 10. When it is full QEMU waits for it, and its packed transmit queue may then sleep for good: it
+        # asks for a notification at a place (off_wrap), goes on past it, and does not ask anew (seen with 7.2; another kick wakes it).
+        self.burst(8, seq)
 
     def burst(self, n, seq):
         """Several at once, of any length: all are answered, in their order."""
