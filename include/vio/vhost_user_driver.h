@@ -29,7 +29,7 @@ struct vio_vud_params {
 
 /*
  * Connects and asks what there is: features, protocol features, number of queues. Nothing is negotiated but the protocol.
- * why: VIO_DRV_WHY bytes for a sentence, or NULL. -EINVAL: neither path nor fd, or no arena; -ETIMEDOUT: no answer in time;
+ * why: VIO_DRV_WHY bytes for a sentence, or NULL. -EINVAL: neither path nor fd, or no arena or a physical one; -ETIMEDOUT: no answer in time;
  * -ECONNRESET: hung up; -EPROTO: an answer that is none; or the errno of the socket.
  */
 int vio_vud_create(const struct vio_vud_params *params, struct vio_transport **out, char *why) VIO_MUST_CHECK;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Purpose: the arena: one memfd, on huge pages where there are some, and who has which part of it. Where it sits: memory/,
- * hosted. Threads: a mutex round the list of free ranges; never on a data path.
+ * Purpose: the arena: one memfd, on huge pages where there are some, and who has which part of it. Where its bytes are for a
+ * device is a list of runs: one for all, or (arena_frames.c) as many as the physical pages make. Where it sits: memory/, hosted. Threads: a mutex round the list of free ranges; never on a data path.
  * Trust: what is kept of the ranges is private memory; nothing is read of the arena's own bytes.
  */
 #include <errno.h>
@@ -14,6 +14,8 @@
 #include <unistd.h>
 #include <vio/arena.h>
 
+#include "memory/arena_frames.h"
+
 #ifndef MFD_HUGE_2MB
 #define MFD_HUGE_2MB (21u << 26)
 #endif
@@ -21,7 +23,7 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-enum { HUGE_PAGE = 2 << 20, GRAIN = 128 }; /* what is given out comes in grains, so that no two share a cache line */
+enum { GRAIN = 128 }; /* what is given out comes in grains, so that no two share a cache line */
 
 /* What the device calls the first byte: no host address, so that a mix-up fails at once. */
 #define ARENA_BASE UINT64_C(0x100000000)
@@ -38,9 +40,10 @@ struct vio_arena {
     pthread_mutex_t lock;
     struct range *free;
     uint8_t *host;
-    uint64_t size, base;
+    struct arena_run *runs; /* by offset, without gaps */
+    uint64_t nr_runs, size;
     int fd;
-    bool huge;
+    bool huge, physical;
 };
 
 /* ------------------------------------------------------------------ ranges */
@@ -50,18 +53,59 @@ static uint64_t up(uint64_t n, uint64_t align)
     return (n + align - 1) & ~(align - 1);
 }
 
+/* The run that offset `at` is in; the runs are ordered and cover all. */
+static const struct arena_run *run_at(const struct vio_arena *a, uint64_t at)
+{
+    uint64_t low = 0, high = a->nr_runs;
+
+    while (high - low > 1) {
+        uint64_t middle = low + (high - low) / 2;
+
+        if (a->runs[middle].at <= at)
+            low = middle;
+        else
+            high = middle;
+    }
+    return &a->runs[low];
+}
+
+static uint64_t addr_of(const struct vio_arena *a, uint64_t at)
+{
+    const struct arena_run *run = run_at(a, at);
+
+    return run->addr + (at - run->at);
+}
+
+/* Where in a free range `size` bytes fit that are one piece for a device, too. */
+static bool fits(const struct vio_arena *a, const struct range *r, uint64_t size, uint64_t align, uint64_t *at)
+{
+    const struct arena_run *run = run_at(a, r->at), *end = a->runs + a->nr_runs;
+
+    for (; run < end && run->at < r->at + r->size; run++) {
+        uint64_t low = run->at > r->at ? run->at : r->at;
+        uint64_t high = vio_min_u64(run->at + run->size, r->at + r->size);
+        uint64_t skip = up(run->addr + (low - run->at), align) - (run->addr + (low - run->at));
+
+        if (skip <= high - low && high - low - skip >= size) {
+            *at = low + skip;
+            return true;
+        }
+    }
+    return false;
+}
+
 /* First fit. What is left before and behind stays free; `spare` becomes the second of these. */
 static bool take(struct vio_arena *a, uint64_t size, uint64_t align, struct range **spare, uint64_t *at)
 {
     for (struct range **link = &a->free; *link != NULL; link = &(*link)->next) {
         struct range *r = *link;
-        uint64_t start = up(a->base + r->at, align) - a->base, before = start - r->at;
+        uint64_t before;
 
-        if (before > r->size || r->size - before < size)
+        if (!fits(a, r, size, align, at))
             continue;
-        *at = start;
+        before = *at - r->at;
         if (before + size < r->size) {
-            (*spare)->at = start + size;
+            (*spare)->at = *at + size;
             (*spare)->size = r->size - before - size;
             (*spare)->next = r->next;
             r->next = *spare;
@@ -121,7 +165,7 @@ static void *arena_dma_alloc(void *ctx, size_t size, size_t align, uint64_t *add
     free(spare);
     if (!got)
         return NULL;
-    *addr = a->base + at;
+    *addr = addr_of(a, at);
     return memset(a->host + at, 0, size);
 }
 
@@ -158,16 +202,20 @@ static void arena_free(void *ctx, void *mem, size_t size)
     free(mem);
 }
 
-/* Its own memory is reachable already. */
+/* Its own memory is reachable already, where it is one piece. */
 static int arena_map(void *ctx, void *host, size_t size, unsigned access, uint64_t *addr)
 {
     struct vio_arena *a = ctx;
     uint64_t at = (uint64_t)((uintptr_t)host - (uintptr_t)a->host);
+    const struct arena_run *run;
 
     (void)access;
     if (!vio_range_ok(at, size, a->size))
         return -EFAULT;
-    *addr = a->base + at;
+    run = run_at(a, at);
+    if (!vio_range_ok(at - run->at, size, run->size))
+        return -EFAULT;
+    *addr = addr_of(a, at);
     return 0;
 }
 
@@ -251,16 +299,20 @@ static int populate(const struct vio_arena *a)
     return 0;
 }
 
-static int open_memory(struct vio_arena *a, const struct vio_arena_params *params)
+static int open_memory(struct vio_arena *a, const struct vio_arena_params *params, bool must_be_huge)
 {
-    uint64_t page = params->small_pages ? (uint64_t)sysconf(_SC_PAGESIZE) : (uint64_t)HUGE_PAGE;
+    uint64_t page = params->small_pages ? (uint64_t)sysconf(_SC_PAGESIZE) : (uint64_t)ARENA_HUGE_PAGE;
     uint64_t whole = up(params->size, page);
-    int error;
+    int error = -ENOMEM;
 
     if (params->size == 0 || params->size > UINT64_C(1) << 46)
         return -EINVAL;
     /* The pool may be too small: mmap reserves from it, so it fails here and not by SIGBUS later. */
-    a->huge = !params->small_pages && map_memfd(a, MFD_HUGETLB | MFD_HUGE_2MB, whole) == 0;
+    if (!params->small_pages)
+        error = map_memfd(a, MFD_HUGETLB | MFD_HUGE_2MB, whole);
+    a->huge = error == 0;
+    if (!a->huge && must_be_huge)
+        return error;
     if (!a->huge) {
         error = map_memfd(a, 0, whole);
         if (error != 0)
@@ -268,10 +320,52 @@ static int open_memory(struct vio_arena *a, const struct vio_arena_params *param
         if (!params->small_pages)
             (void)madvise(a->host, a->size, MADV_HUGEPAGE); /* advice: without it all works the same */
     }
-    return params->populate ? populate(a) : 0;
+    return params->populate || params->physical ? populate(a) : 0;
 }
 
-int vio_arena_create(const struct vio_arena_params *params, struct vio_arena **out)
+/* One run for all of it. */
+static int open_base(struct vio_arena *a, const struct vio_arena_params *params)
+{
+    uint64_t base = params->base != 0 ? params->base : ARENA_BASE;
+
+    if (base > UINT64_MAX - a->size || base % 4096 != 0)
+        return -EINVAL;
+    a->runs = malloc(sizeof(*a->runs));
+    if (a->runs == NULL)
+        return -ENOMEM;
+    a->runs[0] = (struct arena_run){ .at = 0, .size = a->size, .addr = base };
+    a->nr_runs = 1;
+    return 0;
+}
+
+/* The file's pages lie in another order in memory than in the file from here on: nobody else may map it. */
+static int open_physical(struct vio_arena *a, const struct arena_frames *frames)
+{
+    int error = arena_frames_runs(frames, a->fd, a->host, a->size, &a->runs, &a->nr_runs);
+
+    close(a->fd);
+    a->fd = -1;
+    if (error == 0 && mlock(a->host, a->size) < 0)
+        error = -errno;
+    return error;
+}
+
+static int open_arena(struct vio_arena *a, const struct vio_arena_params *params, const struct arena_frames *frames)
+{
+    int error = params->physical && params->base != 0 ? -EINVAL : open_memory(a, params, params->physical && !frames->small);
+
+    if (error == 0)
+        error = params->physical ? open_physical(a, frames) : open_base(a, params);
+    if (error != 0)
+        return error;
+    a->free = malloc(sizeof(*a->free));
+    if (a->free == NULL)
+        return -ENOMEM;
+    *a->free = (struct range){ .at = 0, .size = a->size };
+    return 0;
+}
+
+int arena_create(const struct vio_arena_params *params, const struct arena_frames *frames, struct vio_arena **out)
 {
     struct vio_arena *a = calloc(1, sizeof(*a));
     int error;
@@ -281,25 +375,21 @@ int vio_arena_create(const struct vio_arena_params *params, struct vio_arena **o
     pthread_mutex_init(&a->lock, NULL);
     a->fd = -1;
     a->log = params->log;
-    a->base = params->base != 0 ? params->base : ARENA_BASE;
+    a->physical = params->physical;
     a->platform = arena_platform;
     a->platform.ctx = a;
-    error = open_memory(a, params);
-    if (error == 0 && (a->base > UINT64_MAX - a->size || a->base % 4096 != 0))
-        error = -EINVAL;
-    if (error == 0) {
-        a->free = malloc(sizeof(*a->free));
-        if (a->free == NULL)
-            error = -ENOMEM;
-        else
-            *a->free = (struct range){ .at = 0, .size = a->size };
-    }
+    error = open_arena(a, params, frames);
     if (error != 0) {
         vio_arena_destroy(a);
         return error;
     }
     *out = a;
     return 0;
+}
+
+int vio_arena_create(const struct vio_arena_params *params, struct vio_arena **out)
+{
+    return arena_create(params, &arena_frames_of_linux, out);
 }
 
 void vio_arena_destroy(struct vio_arena *a)
@@ -312,6 +402,7 @@ void vio_arena_destroy(struct vio_arena *a)
         a->free = r->next;
         free(r);
     }
+    free(a->runs);
     if (a->host != NULL)
         munmap(a->host, a->size);
     if (a->fd >= 0)
@@ -327,5 +418,17 @@ const struct vio_platform *vio_arena_platform(struct vio_arena *a)
 
 struct vio_arena_region vio_arena_region(const struct vio_arena *a)
 {
-    return (struct vio_arena_region){ .fd = a->fd, .host = a->host, .addr = a->base, .size = a->size, .huge = a->huge };
+    return (struct vio_arena_region){ .fd = a->fd, .host = a->host, .addr = a->runs[0].addr, .size = a->size, .huge = a->huge,
+                                      .physical = a->physical };
+}
+
+bool vio_arena_part(const struct vio_arena *a, unsigned i, struct vio_arena_region *part)
+{
+    if (i >= a->nr_runs)
+        return false;
+    *part = vio_arena_region(a);
+    part->host = a->host + a->runs[i].at;
+    part->addr = a->runs[i].addr;
+    part->size = a->runs[i].size;
+    return true;
 }

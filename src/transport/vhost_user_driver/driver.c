@@ -361,7 +361,7 @@ static void name_it(struct vio_vud *v)
 
 static int check(const struct vio_vud_params *params)
 {
-    if ((params->path == NULL) == (params->fd < 0) || params->arena == NULL)
+    if ((params->path == NULL) == (params->fd < 0) || params->arena == NULL || vio_arena_region(params->arena).physical)
         return -EINVAL;
     if (params->path != NULL &&
         (params->path[0] == '\0' || strlen(params->path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)))

@@ -27,6 +27,8 @@ int vio_vud_memory_add(struct vio_transport *t, struct vio_arena *arena)
     struct vio_vud *v = vud_of(t);
     int error = 0;
 
+    if (vio_arena_region(arena).physical)
+        return vud_fail(v, -EINVAL, "memory by physical addresses cannot be shared with a process");
     if (v->nr_arenas == VIO_VUD_ARENAS_MAX || (v->shared && v->nr_arenas >= v->slots_max))
         return vud_fail(v, -ENOSPC, "%u regions of memory are there already", v->nr_arenas);
     for (unsigned i = 0; i < v->nr_arenas; i++)
