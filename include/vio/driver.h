@@ -272,7 +272,10 @@ int vio_drvdev_queue_reset(struct vio_drvdev *d, uint16_t queue, uint16_t size, 
 
 /* ------------------------------------------------------------------ events */
 
-/* Polls readable when vio_drvdev_event(d, queue) has something to do; -1: none. queue: or VIO_EVENT_QUEUE_CONFIG. */
+/*
+ * Polls readable when vio_drvdev_event(d, queue) has something to do; -1: none. queue: or VIO_EVENT_QUEUE_CONFIG. Where several
+ * have the same descriptor, one thread polls it and calls vio_drvdev_interrupt() for all of them.
+ */
 int vio_drvdev_event_fd(struct vio_drvdev *d, uint16_t queue);
 /*
  * Of a queue (its owner): its callback collects all there is; then notifications are asked for again. True: the callback left

@@ -30,7 +30,10 @@ struct vio_pci_access {
     int (*map)(void *ctx, unsigned bar, uint64_t offset, uint64_t len, struct vio_io *registers);
     /* The same as memory, for shared memory regions (virtio 1.4, 2.10). NULL: they are not used. */
     int (*map_shm)(void *ctx, unsigned bar, uint64_t offset, uint64_t len, void **host);
-    /* What polls readable when this MSI-X vector (with INTx: 0) comes; and takes note of it. NULL: none. */
+    /*
+     * What polls readable when this MSI-X vector (with INTx: 0) comes; and takes note of it. INTx may come again after that: ISR
+     * was read before. NULL: none.
+     */
     int (*event_fd)(void *ctx, uint16_t vector);
     void (*event_clear)(void *ctx, uint16_t vector);
     void (*close)(void *ctx); /* the transport is destroyed. NULL: nothing to do */

@@ -229,6 +229,71 @@ static int map_shm(void *ctx, unsigned bar, uint64_t offset, uint64_t len, void 
     return 0;
 }
 
+/* Clearing one interrupt for all: ISR is read first, or INTx would come again before it is; and what it said is not lost. */
+static unsigned cleared;
+static uint16_t cleared_vector;
+
+static void clear(void *ctx, uint16_t vector)
+{
+    assert_int_equal(((struct device *)ctx)->isr & 1, 0);
+    cleared++;
+    cleared_vector = vector;
+}
+
+static int descriptor(void *ctx, uint16_t vector)
+{
+    (void)ctx;
+    return 100 + vector;
+}
+
+static void one_interrupt_for_all(void **state)
+{
+    struct device d;
+    uint8_t at;
+
+    (void)state;
+    blank(&d);
+    add_caps(&d);
+    d.pci.access.event_fd = descriptor;
+    d.pci.access.event_clear = clear;
+    cleared = 0;
+    assert_int_equal(try(&d, 0, false, NULL), 0);
+    assert_int_equal(d.t->ops->event_fd(d.t, 0), 100);
+    assert_int_equal(d.t->ops->event_fd(d.t, VIO_EVENT_QUEUE_CONFIG), 100);
+    d.isr = 3;
+    d.t->ops->event_clear(d.t, 1);
+    assert_int_equal(cleared, 1);
+    assert_int_equal(d.isr, 0);
+    assert_int_equal(d.t->ops->events(d.t), VIO_EVENT_QUEUES | VIO_EVENT_CONFIG);
+    assert_int_equal(cleared, 2);
+    assert_int_equal(d.t->ops->events(d.t), 0);
+    d.isr = 1;
+    assert_int_equal(d.t->ops->events(d.t), VIO_EVENT_QUEUES);
+    unmake(&d);
+
+    blank(&d); /* a single vector: ISR is not looked at */
+    add_caps(&d);
+    at = pci_model_cap(&d.pci, PCI_CAP_ID_MSIX, 12);
+    pci_model_put(&d.pci, at + 2u, 2, 0x8002);
+    d.pci.access.event_fd = descriptor;
+    d.pci.access.event_clear = clear;
+    assert_int_equal(try(&d, 1, false, NULL), 0);
+    d.isr = 2;
+    cleared = 0;
+    assert_int_equal(d.t->ops->events(d.t), VIO_EVENT_QUEUES | VIO_EVENT_CONFIG);
+    assert_int_equal(cleared, 1);
+    assert_int_equal(d.isr, 2);
+    unmake(&d);
+    assert_int_equal(try(&d, 3, false, NULL), 0); /* each its own: left to its owner */
+    assert_int_equal(d.t->ops->event_fd(d.t, 1), 102);
+    cleared = 0;
+    (void)d.t->ops->events(d.t);
+    assert_int_equal(cleared, 0);
+    d.t->ops->event_clear(d.t, 1);
+    assert_int_equal(cleared_vector, 2);
+    unmake(&d);
+}
+
 static void shared_memory(void **state)
 {
     struct vio_transport_shm region;
@@ -382,6 +447,7 @@ int main(void)
         cmocka_unit_test(kicks),
         cmocka_unit_test(notification_data_needs_four_bytes),
         cmocka_unit_test(interrupts),
+        cmocka_unit_test(one_interrupt_for_all),
         cmocka_unit_test(shared_memory),
         cmocka_unit_test(through_the_window),
         cmocka_unit_test(legacy_interface),

@@ -138,16 +138,36 @@ int pci_event_fd(struct vio_transport *t, uint16_t queue)
     return p->access->event_fd(p->access->ctx, p->vectors == 0 ? 0 : pci_vector_of(p, queue));
 }
 
+/*
+ * Reading ISR takes the line of INTx back, and must be before it may interrupt again: else it would at once, without end. What it
+ * said is kept for the next look. With MSI-X it is left alone (virtio 1.4, 4.1.4.5.2).
+ */
+static void take_isr(struct pci *p)
+{
+    p->isr |= p->t.legacy ? vio_io_read8(p->part[PCI_COMMON], VIRTIO_PCI_LEGACY_ISR) : vio_io_read8(p->part[PCI_ISR], 0);
+}
+
 void pci_event_clear(struct vio_transport *t, uint16_t queue)
 {
     struct pci *p = pci_of(t);
 
+    if (p->vectors == 0)
+        take_isr(p);
     if (p->access->event_clear != NULL)
         p->access->event_clear(p->access->ctx, p->vectors == 0 ? 0 : pci_vector_of(p, queue));
 }
 
-unsigned pci_events(uint8_t isr)
+/* Of a vector it is known that it came, not why. One that all share is taken note of here. */
+unsigned pci_events(struct vio_transport *t)
 {
+    struct pci *p = pci_of(t);
+    uint8_t isr = VIRTIO_PCI_ISR_QUEUE | VIRTIO_PCI_ISR_CONFIG;
+
+    if (p->vectors <= 1)
+        pci_event_clear(t, VIO_EVENT_QUEUE_CONFIG);
+    if (p->vectors == 0)
+        isr = p->isr;
+    p->isr = 0;
     vio_io_barrier(); /* used buffers are looked at after this, or one that comes now would wait for the next event */
     return ((isr & VIRTIO_PCI_ISR_QUEUE) != 0 ? (unsigned)VIO_EVENT_QUEUES : 0) |
            ((isr & VIRTIO_PCI_ISR_CONFIG) != 0 ? (unsigned)VIO_EVENT_CONFIG : 0);

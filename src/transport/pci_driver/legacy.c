@@ -142,15 +142,6 @@ static void kick(struct vio_transport *t, uint16_t queue, uint32_t data)
     vio_io_write16(header(pci_of(t)), VIRTIO_PCI_LEGACY_QUEUE_NOTIFY, queue);
 }
 
-static unsigned events(struct vio_transport *t)
-{
-    struct pci *p = pci_of(t);
-
-    if (p->vectors > 0)
-        return pci_events(VIRTIO_PCI_ISR_QUEUE | VIRTIO_PCI_ISR_CONFIG);
-    return pci_events(vio_io_read8(header(p), VIRTIO_PCI_LEGACY_ISR));
-}
-
 const struct vio_transport_ops pci_legacy_ops = {
     .name = "pci",
     .destroy = pci_destroy,
@@ -167,5 +158,5 @@ const struct vio_transport_ops pci_legacy_ops = {
     .kick = kick,
     .event_fd = pci_event_fd,
     .event_clear = pci_event_clear,
-    .events = events,
+    .events = pci_events,
 };

@@ -228,16 +228,6 @@ static void kick(struct vio_transport *t, uint16_t queue, uint32_t data)
         vio_io_write16(n->at, 0, n->data);
 }
 
-/* With MSI-X a vector says no more than that it came, and ISR is left alone (virtio 1.4, 4.1.4.5.2). */
-static unsigned events(struct vio_transport *t)
-{
-    struct pci *p = pci_of(t);
-
-    if (p->vectors > 0)
-        return pci_events(VIRTIO_PCI_ISR_QUEUE | VIRTIO_PCI_ISR_CONFIG);
-    return pci_events(vio_io_read8(p->part[PCI_ISR], 0));
-}
-
 static int shm(struct vio_transport *t, uint8_t id, struct vio_transport_shm *region)
 {
     struct pci *p = pci_of(t);
@@ -275,6 +265,6 @@ const struct vio_transport_ops pci_modern_ops = {
     .kick = kick,
     .event_fd = pci_event_fd,
     .event_clear = pci_event_clear,
-    .events = events,
+    .events = pci_events,
     .shm = shm,
 };

@@ -59,6 +59,7 @@ struct pci {
     struct pci_caps caps;
     uint32_t config_len;
     uint16_t vectors;
+    uint8_t isr; /* INTx: what it said that nobody has asked for yet */
     bool words_beyond; /* the device has feature bits beyond 63, and knows where they are */
     struct vio_features accepted;
     struct pci_notify *notify; /* modern: queues_max of them */
@@ -85,7 +86,7 @@ uint16_t pci_vector_of(const struct pci *p, uint16_t queue);
 int pci_set_vector(struct pci *p, uint32_t reg, uint16_t vector, uint16_t queue);
 int pci_event_fd(struct vio_transport *t, uint16_t queue);
 void pci_event_clear(struct vio_transport *t, uint16_t queue);
-unsigned pci_events(uint8_t isr);
+unsigned pci_events(struct vio_transport *t);
 
 /* modern.c, legacy.c */
 extern const struct vio_transport_ops pci_modern_ops;
