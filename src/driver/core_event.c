@@ -121,6 +121,15 @@ bool vio_drvdev_event(struct vio_drvdev *d, uint16_t queue)
     return false;
 }
 
+/*
+ * Whether a queue that is called has used buffers. One that has none may have been emptied by looking, after which nobody has asked
+ * for notifications again: it is asked here, for the next buffer would come without one.
+ */
+static bool called(struct core_queue *q)
+{
+    return q->drvq != NULL && q->callback != NULL && (vio_drvq_pending(q->drvq) || vio_drvq_arm_call(q->drvq));
+}
+
 /* Where no event tells of it: whether the generation has moved. */
 static bool generation_moved(struct vio_drvdev *d)
 {
@@ -144,7 +153,7 @@ bool vio_drvdev_interrupt(struct vio_drvdev *d)
     if (d->ops->events == NULL && sound(d) && generation_moved(d))
         events |= VIO_EVENT_CONFIG;
     for (uint16_t i = 0; (events & VIO_EVENT_QUEUES) != 0 && i < d->nr_queues; i++)
-        if (d->queue[i].drvq != NULL && !core_queue_broken(d, &d->queue[i]) && vio_drvq_pending(d->queue[i].drvq))
+        if (!core_queue_broken(d, &d->queue[i]) && called(&d->queue[i]))
             again |= used(d, i);
     if ((events & VIO_EVENT_CONFIG) != 0)
         changed(d);

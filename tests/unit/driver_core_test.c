@@ -303,6 +303,45 @@ static void check_traffic(uint64_t ring, uint16_t indirect, enum traffic_way way
     world_free(&w);
 }
 
+/* Emptied by looking, and then an interrupt that finds nothing: the next buffer must come with one all the same. */
+static void early_interrupt(uint64_t ring)
+{
+    struct pollfd p = { .events = POLLIN };
+    struct world w;
+
+    world_init(&w, 1, 0, ring & IN_ORDER);
+    w.driver.features = vio_features_of(ring);
+    w.plans[0].polled = false;
+    w.plans[0].callback = world_collect;
+    world_add(&w, NULL);
+    for (unsigned i = 0; i < 3; i++) {
+        world_put(&w, 0, i);
+        vio_drvdev_publish(w.d, 0);
+        fake_serve(w.f);
+        world_collect(w.d, 0); /* nobody asks for notifications */
+        p.fd = vio_drvdev_event_fd(w.d, 0);
+        if (poll(&p, 1, 0) == 1)
+            w.f->ops.event_clear(&w.f->t, 0);
+    }
+    assert_false(vio_drvdev_interrupt(w.d));
+    world_put(&w, 0, 3);
+    vio_drvdev_publish(w.d, 0);
+    fake_serve(w.f);
+    assert_int_equal(poll(&p, 1, 0), 1);
+    assert_false(vio_drvdev_interrupt(w.d));
+    assert_int_equal(w.got[0], 4);
+    world_free(&w);
+}
+
+static void test_early_interrupt(void **state)
+{
+    static const uint64_t rings[] = { 0, EVENT_IDX, PACKED, PACKED | EVENT_IDX, EVENT_IDX | IN_ORDER };
+
+    (void)state;
+    for (unsigned i = 0; i < 5; i++)
+        early_interrupt(rings[i]);
+}
+
 static void test_traffic(void **state)
 {
     static const uint64_t rings[] = { 0, EVENT_IDX, PACKED, PACKED | EVENT_IDX, IN_ORDER, PACKED | IN_ORDER };
@@ -468,6 +507,7 @@ int main(void)
         cmocka_unit_test(test_queue_sizes),
         cmocka_unit_test(test_queues_refused),
         cmocka_unit_test(test_traffic),
+        cmocka_unit_test(test_early_interrupt),
         cmocka_unit_test(test_event_again),
         cmocka_unit_test(test_notification_data),
         cmocka_unit_test(test_wait),
