@@ -274,7 +274,7 @@ int vio_drvdev_queue_reset(struct vio_drvdev *d, uint16_t queue, uint16_t size, 
 
 /*
  * Polls readable when vio_drvdev_event(d, queue) has something to do; -1: none. queue: or VIO_EVENT_QUEUE_CONFIG. Where several
- * have the same descriptor, one thread polls it and calls vio_drvdev_interrupt() for all of them.
+ * have the same descriptor, one thread polls it, and calls vio_drvdev_event() for each; or vio_drvdev_interrupt(), if all have it.
  */
 int vio_drvdev_event_fd(struct vio_drvdev *d, uint16_t queue);
 /*

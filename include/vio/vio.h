@@ -29,6 +29,7 @@
 #include <vio/queue.h>
 #include <vio/serve.h>
 #include <vio/types.h>
+#include <vio/vfio.h>
 #include <vio/vhost_user.h>
 #include <vio/vhost_user_driver.h>
 
