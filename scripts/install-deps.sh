@@ -56,6 +56,8 @@ iputils-ping:ping in the guest
 ethtool:offloads in the guest
 iperf3:load on the network, in the guest and against the host
 openssh-client:scp from one guest to another
+make:builds vfio.ko without an IOMMU for the guest
+xz-utils:unpacks the source of that
 '
 bench='
 qemu-system-common:qemu-storage-daemon, which vio is measured against
