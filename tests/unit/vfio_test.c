@@ -80,6 +80,8 @@ static void test_addresses(void **state)
     assert_int_equal(vfio_find(&f.sys, "00:04.0", &place, why), 0);
     assert_string_equal(place.address, FAKE_ADDRESS);
     assert_string_equal(place.group, "/dev/vfio/7");
+    vfio_fake_link(&f, "bus/pci/devices/" FAKE_ADDRESS "/driver", "../x/virtio_vfio_pci"); /* adds to vfio-pci */
+    assert_int_equal(vfio_find(&f.sys, FAKE_ADDRESS, &place, why), 0);
     assert_false(place.no_iommu);
     assert_int_equal(vfio_find(&f.sys, "0000:00:1F.7", &place, why), -ENODEV);
     assert_non_null(strstr(why, "0000:00:1f.7")); /* as sysfs has it */
@@ -219,6 +221,7 @@ static void test_any_call_fails(void **state)
 
 static void test_arena_is_mapped(void **state)
 {
+    struct vio_features bare = vio_features_of(VIO_FEATURE(VIRTIO_F_VERSION_1));
     struct vio_arena *a = memory();
     struct vio_transport *t;
     struct vfio_fake f;
@@ -233,6 +236,11 @@ static void test_arena_is_mapped(void **state)
     assert_int_equal(f.part[0].offset, vio_arena_region(a).addr);
     assert_int_equal(f.part[0].size, 1 << 20);
     assert_int_equal(vio_vfio_dma(t), VIO_VFIO_IOMMU);
+    assert_int_equal(t->ops->accept(t, &bare), -EINVAL); /* without ACCESS_PLATFORM the device would go past the IOMMU */
+    assert_non_null(strstr(t->ops->why(t), "ACCESS_PLATFORM"));
+    vio_features_set(&bare, VIRTIO_F_ACCESS_PLATFORM);
+    assert_int_equal(t->ops->accept(t, &bare), 0);
+    assert_string_equal(t->ops->why(t), "");
     assert_string_equal(t->name, "pci@" FAKE_ADDRESS);
     t->ops->destroy(t);
     assert_int_equal(pci_model_get(&f.dev.pci, PCI_COMMAND, 2) & PCI_COMMAND_MASTER, 0);

@@ -88,6 +88,14 @@ static bool group_is_no_iommu(const struct vfio_sys *sys, unsigned number)
     return n > 0 && strncmp(name, "vfio-noiommu", 12) == 0;
 }
 
+/* vfio-pci itself, or one of those that add to it for some devices: virtio_vfio_pci. */
+static bool is_vfio(const char *driver)
+{
+    size_t n = strlen(driver);
+
+    return n >= 8 && (strcmp(driver + n - 8, "vfio-pci") == 0 || strcmp(driver + n - 8, "vfio_pci") == 0);
+}
+
 /* ------------------------------------------------------------------ sentences */
 
 static int not_ours(const char *address, const char *driver, char *why)
@@ -144,7 +152,7 @@ int vfio_find(const struct vfio_sys *sys, const char *address, struct vfio_place
         return -ENODEV;
     }
     r = link_of(sys, out->address, "/driver", driver);
-    if (r == 0 && strcmp(driver, "vfio-pci") == 0)
+    if (r == 0 && is_vfio(driver))
         return find_group(sys, out, why);
     /* Without a group vfio-pci does not take it: then binding is not the first thing to do. */
     if (link_of(sys, out->address, "/iommu_group", group) != 0)
@@ -155,7 +163,7 @@ int vfio_find(const struct vfio_sys *sys, const char *address, struct vfio_place
 /* Drivers that do no DMA of their own do not stand in the way. */
 static bool in_the_way(const char *driver)
 {
-    return strncmp(driver, "vfio-", 5) != 0 && strcmp(driver, "pci-stub") != 0 && strcmp(driver, "pcieport") != 0;
+    return !is_vfio(driver) && strcmp(driver, "pci-stub") != 0 && strcmp(driver, "pcieport") != 0;
 }
 
 void vfio_group_others(const struct vfio_sys *sys, const struct vfio_place *place, char *why)

@@ -38,11 +38,22 @@ static int status_get(struct vio_transport *t, uint8_t *status)
     return vfio_irqs_requested(v) ? -ECONNRESET : v->pci_ops->status_get(t, status);
 }
 
+/* Whoever does not take ACCESS_PLATFORM lets the device take each address for a physical one (virtio 1.4, 6.1). */
+static int accept_features(struct vio_transport *t, const struct vio_features *wanted)
+{
+    struct vfio *v = vfio_of(t);
+
+    v->bare = v->dma == VIO_VFIO_IOMMU && !vio_features_has(*wanted, VIRTIO_F_ACCESS_PLATFORM);
+    return v->bare ? -EINVAL : v->pci_ops->accept(t, wanted);
+}
+
 static const char *why(struct vio_transport *t)
 {
     struct vfio *v = vfio_of(t);
 
-    return __atomic_load_n(&v->requested, __ATOMIC_ACQUIRE) ? asked_back : v->pci_ops->why(t);
+    if (__atomic_load_n(&v->requested, __ATOMIC_ACQUIRE))
+        return asked_back;
+    return v->bare ? "ACCESS_PLATFORM is not accepted, and this memory is not at physical addresses" : v->pci_ops->why(t);
 }
 
 /* Also after a failure on the way. Bus mastering is off already; no interrupt may come when its descriptor is closed. */
@@ -142,6 +153,7 @@ int vfio_create(const struct vfio_sys *sys, const struct vio_vfio_params *params
     }
     v->pci_ops = t->ops;
     v->ops = *t->ops;
+    v->ops.accept = accept_features;
     v->ops.status_get = status_get;
     v->ops.why = why;
     t->ops = &v->ops;

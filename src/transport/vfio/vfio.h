@@ -117,6 +117,7 @@ struct vfio {
     int first;           /* an epoll of vector 0 and the request; -1: none */
     bool requested;      /* atomic */
     bool interrupts;
+    bool bare;           /* the last features were refused for want of ACCESS_PLATFORM */
     char *why;           /* of the creation; VIO_DRV_WHY bytes */
 };
 
