@@ -36,6 +36,7 @@ def script(ways):
              "echo 24 >/proc/sys/vm/nr_hugepages", WORDS,
              "expect='no PCI function'; wrong absent 0000:00:1e.7 open",
              "expect='no address'; wrong nonsense 00:1e open",
+             "expect='is no virtio device'; wrong foreign 0000:00:1f.0 open",
              "expect='is driven by virtio-pci: cd /sys/bus/pci/devices/%s'; wrong bound %s open" % (kept, kept),
              "echo %s >/sys/bus/pci/drivers/virtio-pci/unbind; expect='has no driver'; wrong unbound %s open" % (kept, kept)]
     lines += ["bind " + address(way.slot) for way in ways] + ["bind " + other for other in (rng, net, taken)]
@@ -82,7 +83,7 @@ def test(folder):
     with Guest(folder, [], script(ways), machine=machine(folder, ways), append="intel_iommu=on iommu.passthrough=0",
                extra=cpio(programs={"vfio_drive": DRIVE, "setpriv": "/usr/bin/setpriv"}, modules=MODULES)) as guest:
         heard = listen(guest, 200)
-    must_be_ok(guest, ["iommu", "absent", "nonsense", "bound", "unbound", "not-viable", "bypass-refused", "no-right", "no-lock",
+    must_be_ok(guest, ["iommu", "absent", "nonsense", "foreign", "bound", "unbound", "not-viable", "bypass-refused", "no-right", "no-lock",
                        "in-use", "removed"])
     for way in ways:
         way.check(heard)

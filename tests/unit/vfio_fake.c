@@ -325,6 +325,7 @@ void vfio_fake_init(struct vfio_fake *f)
     vfio_fake_link(f, "bus/pci/devices/" FAKE_ADDRESS "/driver", "../../../../bus/pci/drivers/vfio-pci");
     vfio_fake_link(f, "bus/pci/devices/" FAKE_ADDRESS "/iommu_group", "../../../../kernel/iommu_groups/7");
     vfio_fake_file(f, "kernel/iommu_groups/7/devices/" FAKE_ADDRESS, "");
+    vfio_fake_file(f, "bus/pci/devices/" FAKE_ADDRESS "/vendor", "0x1af4\n");
     blank(&f->dev);
     add_caps(&f->dev);
     f->dev.features[1] |= 2; /* ACCESS_PLATFORM */

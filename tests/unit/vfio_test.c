@@ -108,6 +108,9 @@ static void test_not_ready(void **state)
     vfio_fake_link(&f, "bus/pci/devices/" FAKE_ADDRESS "/driver", "../x/vfio-pci");
     vfio_fake_link(&f, "bus/pci/devices/" FAKE_ADDRESS "/iommu_group", "../x/seven");
     refused(&f, a, -EPROTO, "no number");
+    vfio_fake_file(&f, "bus/pci/devices/" FAKE_ADDRESS "/vendor", "0x8086\n"); /* nobody is told to take this from its driver */
+    vfio_fake_link(&f, "bus/pci/devices/" FAKE_ADDRESS "/driver", "../x/lpc_ich");
+    refused(&f, a, -ENODEV, "no virtio device: its vendor is 0x8086");
     assert_int_equal(f.calls, 0);
     vfio_fake_end(&f);
     vio_arena_destroy(a);

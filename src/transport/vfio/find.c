@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/format.h"
+#include "spec/pci.h"
 #include "transport/vfio/vfio.h"
 
 /* ------------------------------------------------------------------ the address */
@@ -72,20 +73,41 @@ static bool exists(const struct vfio_sys *sys, const char *address)
     return access(path, F_OK) == 0;
 }
 
+/* The first bytes of a file below sysfs; "" where there is none. */
+static void read_text(const char *path, char *text, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = 0;
+
+    if (fd >= 0) {
+        n = read(fd, text, size - 1);
+        close(fd);
+    }
+    text[n > 0 ? n : 0] = '\0';
+}
+
 /* A group that VFIO made up for a function without an IOMMU has a name that says so. */
 static bool group_is_no_iommu(const struct vfio_sys *sys, unsigned number)
 {
-    char path[VFIO_PATH], name[32] = "";
-    ssize_t n = 0;
-    int fd;
+    char path[VFIO_PATH], name[32];
 
     snprintf(path, sizeof(path), "%s/kernel/iommu_groups/%u/name", sys->sysfs, number);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        n = read(fd, name, sizeof(name) - 1);
-        close(fd);
-    }
-    return n > 0 && strncmp(name, "vfio-noiommu", 12) == 0;
+    read_text(path, name, sizeof(name));
+    return strncmp(name, "vfio-noiommu", 12) == 0;
+}
+
+/* Nobody shall take a function from its driver because of a wrong address. Where sysfs does not tell, its own registers will. */
+static int check_vendor(const struct vfio_sys *sys, const char *address, char *why)
+{
+    char path[VFIO_PATH], vendor[16];
+
+    snprintf(path, sizeof(path), "%s/bus/pci/devices/%s/vendor", sys->sysfs, address);
+    read_text(path, vendor, sizeof(vendor));
+    if (vendor[0] == '\0' || strtoul(vendor, NULL, 16) == VIRTIO_PCI_VENDOR)
+        return 0;
+    vio_format(why, VIO_DRV_WHY, "pci@%s is no virtio device: its vendor is 0x%lx (virtio 1.4, 4.1.2)", address,
+               strtoul(vendor, NULL, 16));
+    return -ENODEV;
 }
 
 /* vfio-pci itself, or one of those that add to it for some devices: virtio_vfio_pci. */
@@ -151,6 +173,9 @@ int vfio_find(const struct vfio_sys *sys, const char *address, struct vfio_place
         vio_format(why, VIO_DRV_WHY, "there is no PCI function %s (ls /sys/bus/pci/devices)", out->address);
         return -ENODEV;
     }
+    r = check_vendor(sys, out->address, why);
+    if (r != 0)
+        return r;
     r = link_of(sys, out->address, "/driver", driver);
     if (r == 0 && is_vfio(driver))
         return find_group(sys, out, why);
