@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <string.h>
 #include <vio/block.h>
+#include "base/why.h"
 
 #define VIO_SECTOR 512u
 
@@ -19,8 +20,8 @@ struct vio_block_channel {
     struct vio_block_backend *backend;
 };
 
-/* Formats the reason of a failed open; why may be NULL. Returns error, so that it ends a function in one line. */
-int vio_backend_why(int error, char *why, size_t why_size, const char *format, ...) VIO_PRINTF(4, 5);
+/* The reason of a failed open. */
+#define vio_backend_why vio_why
 
 /*
  * 0, or -EINVAL with the nearest good sizes in why, where size is not one or more whole 512-byte sectors.

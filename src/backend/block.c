@@ -1,30 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Purpose: what every block backend needs once: closing, the reason of a failed open, the check of a size.
+ * Purpose: what every block backend needs once: closing, the check of a size.
  * Where it sits: backend/. Threads: no state here.
  */
 #include "backend/backend.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 
 void vio_block_close(struct vio_block_backend *b)
 {
     if (b)
         b->ops->destroy(b);
-}
-
-int vio_backend_why(int error, char *why, size_t why_size, const char *format, ...)
-{
-    va_list args;
-
-    if (why && why_size) {
-        va_start(args, format);
-        vsnprintf(why, why_size, format, args);
-        va_end(args);
-    }
-    return error;
 }
 
 int vio_backend_check_size(uint64_t size, const char *what, char *why, size_t why_size)

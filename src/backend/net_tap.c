@@ -9,7 +9,7 @@
  * turned off are as they were.
  */
 #include "backend/net_offload.h"
-#include "backend/net_tap.h"
+#include "base/tap.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -18,6 +18,8 @@
 #include "backend/backend.h"
 #include "backend/net_wait.h"
 #include "spec/net.h"
+
+_Static_assert(TAP_HEADER == VIRTIO_NET_HDR_BYTES, "virtio 1.4, 5.1.9");
 
 #define TAP_BURST 16u /* frames read before they are delivered together */
 #define TAP_PIECES 64u /* of a frame that is written as it lies; in more, it is copied together first */

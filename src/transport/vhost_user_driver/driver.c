@@ -8,9 +8,9 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "base/eventfd.h"
 #include "transport/vhost_user_driver/internal.h"
 
 /* ------------------------------------------------------------------ status, features, reset */
@@ -175,13 +175,6 @@ static int queues_planned(struct vio_transport *t, uint16_t queues, uint16_t siz
     return error != 0 ? error : vud_share_inflight(v, false);
 }
 
-static int need_fd(int *fd)
-{
-    if (*fd < 0)
-        *fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    return *fd < 0 ? -errno : 0;
-}
-
 static int queue_start(struct vio_transport *t, uint16_t queue, const struct vio_transport_queue *q)
 {
     struct vio_vud *v = vud_of(t);
@@ -191,10 +184,10 @@ static int queue_start(struct vio_transport *t, uint16_t queue, const struct vio
     if (queue >= VIO_VUD_QUEUES_MAX)
         return vud_fail(v, -EINVAL, "queue %u: vhost-user tells %d of them apart", queue, VIO_VUD_QUEUES_MAX);
     if (!v->poll_kick)
-        error = need_fd(&mine->kick_fd);
+        error = vio_eventfd_need(&mine->kick_fd);
     /* Also for a queue that is polled: libvhost-user calls once whatever we wish, and dies if there is nobody to call. */
     if (error == 0)
-        error = need_fd(&mine->call_fd);
+        error = vio_eventfd_need(&mine->call_fd);
     if (error != 0)
         return vud_fail(v, error, "queue %u: eventfd: %s", queue, strerror(-error));
     mine->told = *q;
@@ -219,11 +212,10 @@ static int queue_stop(struct vio_transport *t, uint16_t queue, struct vio_queue_
 static void kick(struct vio_transport *t, uint16_t queue, uint32_t data)
 {
     const struct vio_vud *v = vud_of(t);
-    uint64_t one = 1;
 
     (void)data;
-    if (v->queue[queue].kick_fd >= 0) /* a full counter (EAGAIN) is a kick that is not yet taken: as good */
-        (void)!write(v->queue[queue].kick_fd, &one, sizeof(one));
+    if (v->queue[queue].kick_fd >= 0)
+        vio_eventfd_notify(v->queue[queue].kick_fd);
 }
 
 static int event_fd(struct vio_transport *t, uint16_t queue)
@@ -238,12 +230,11 @@ static int event_fd(struct vio_transport *t, uint16_t queue)
 static void event_clear(struct vio_transport *t, uint16_t queue)
 {
     struct vio_vud *v = vud_of(t);
-    uint64_t count;
 
     if (queue == VIO_EVENT_QUEUE_CONFIG)
         vud_events_clear(v);
     else if (queue < VIO_VUD_QUEUES_MAX && v->queue[queue].call_fd >= 0)
-        (void)!read(v->queue[queue].call_fd, &count, sizeof(count));
+        (void)vio_eventfd_clear(v->queue[queue].call_fd);
 }
 
 /* For who does not watch the descriptors: all queues may have something; changes, where the channel says so. */
@@ -313,10 +304,8 @@ static void destroy(struct vio_transport *t)
     vud_log_forget(v);
     vud_events_close(v);
     for (unsigned i = 0; i < VIO_VUD_QUEUES_MAX; i++) {
-        if (v->queue[i].kick_fd >= 0)
-            close(v->queue[i].kick_fd);
-        if (v->queue[i].call_fd >= 0)
-            close(v->queue[i].call_fd);
+        vio_eventfd_close(&v->queue[i].kick_fd);
+        vio_eventfd_close(&v->queue[i].call_fd);
     }
     if (v->inflight_fd >= 0)
         close(v->inflight_fd);

@@ -7,9 +7,9 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "base/eventfd.h"
 #include "transport/vhost_user_driver/internal.h"
 
 enum { MESSAGES_A_TURN = 64, FDS_MAX = 8 };
@@ -26,8 +26,7 @@ int vud_events_open(struct vio_vud *v)
     int error;
 
     v->events_fd = epoll_create1(EPOLL_CLOEXEC);
-    v->error_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (v->events_fd < 0 || v->error_fd < 0)
+    if (v->events_fd < 0 || vio_eventfd_need(&v->error_fd) != 0)
         return vud_fail(v, -errno, "epoll, eventfd: %s", strerror(errno));
     error = watch(v, v->error_fd, EPOLLIN);
     return error != 0 ? vud_fail(v, error, "epoll: %s", strerror(-error)) : 0;
@@ -36,11 +35,10 @@ int vud_events_open(struct vio_vud *v)
 void vud_events_close(struct vio_vud *v)
 {
     vud_events_gone(v);
-    if (v->error_fd >= 0)
-        close(v->error_fd);
+    vio_eventfd_close(&v->error_fd);
     if (v->events_fd >= 0)
         close(v->events_fd);
-    v->error_fd = v->events_fd = -1;
+    v->events_fd = -1;
 }
 
 /* A closed descriptor leaves the epoll by itself: ours is the only one of this end. */
@@ -139,9 +137,7 @@ static bool one_message(struct vio_vud *v)
 
 void vud_events_clear(struct vio_vud *v)
 {
-    uint64_t count;
-
-    (void)!read(v->error_fd, &count, sizeof(count));
+    (void)vio_eventfd_clear(v->error_fd);
     for (unsigned i = 0; i < MESSAGES_A_TURN && v->back_fd >= 0 && one_message(v); i++)
         ;
 }

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Purpose: between the two halves of the tap backend: net_tap_host.c makes or finds the interface and sets it up,
- * net_tap.c moves frames. Where it sits: backend/net, private.
+ * Purpose: the host's side of a tap: tap.c makes or finds the interface and sets it up; who asked for it moves the frames.
+ * Where it sits: base/, hosted: backend/net_tap.c and transport/vhost_kernel have it in common.
  */
-#ifndef VIO_BACKEND_NET_TAP_H
-#define VIO_BACKEND_NET_TAP_H
+#ifndef VIO_BASE_TAP_H
+#define VIO_BASE_TAP_H
 
 #include <net/if.h>
 #include <vio/net.h>
+
+enum { TAP_HEADER = 12 }; /* bytes before each frame: virtio 1.4, 5.1.9 */
 
 struct tap_host {
     int fd;

@@ -1,28 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Purpose: the host's side of a tap: the interface is made or found, its header and offloads are agreed upon with the
- * kernel, and what was asked for (MTU, bridge, address) is set. Where it sits: backend/net. Threads: the control thread, but
- * tap_host_offloads(): the owner.
+ * kernel, and what was asked for (MTU, bridge, address) is set. Where it sits: base/, hosted: for the network backend of a
+ * device, and for the driver side's transport to vhost-net. Threads: the control thread, but tap_host_offloads(): the owner.
  * How: an interface that we make lives as long as our descriptors; one that was there stays as it is, but for what is
  * asked for. Of one with several queues each has a descriptor; what is agreed upon holds for all.
  */
-#include "backend/net_tap.h"
+#include "base/tap.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <linux/if_tun.h>
 #include <linux/sockios.h>
 
-#include "backend/backend.h"
-#include "spec/net.h"
+#include "base/why.h"
 
 /* Linux 6.2 and later; the headers may be older than the kernel. */
 #define TAP_F_USO (0x20u | 0x40u) /* TUN_F_USO4, TUN_F_USO6: the kernel knows them together only */
@@ -94,46 +95,46 @@ static int check_name(const char *name, char *why, size_t why_size)
     const char *percent = strchr(name, '%');
 
     if (strlen(name) >= IFNAMSIZ)
-        return vio_backend_why(-ENAMETOOLONG, why, why_size, "the interface name %s has %zu characters; it may have %d", name,
+        return vio_why(-ENAMETOOLONG, why, why_size, "the interface name %s has %zu characters; it may have %d", name,
                                strlen(name), IFNAMSIZ - 1);
     if (strchr(name, '/') || strchr(name, ' ') || !strcmp(name, ".") || !strcmp(name, ".."))
-        return vio_backend_why(-EINVAL, why, why_size, "\"%s\" cannot be the name of an interface", name);
+        return vio_why(-EINVAL, why, why_size, "\"%s\" cannot be the name of an interface", name);
     if (percent && (percent[1] != 'd' || strchr(percent + 1, '%')))
-        return vio_backend_why(-EINVAL, why, why_size, "the interface name %s may hold one %%d and no other %%", name);
+        return vio_why(-EINVAL, why, why_size, "the interface name %s may hold one %%d and no other %%", name);
     return 0;
 }
 
 static int say_no_device(int error, char *why, size_t why_size)
 {
     if (error == -ENOENT || error == -ENODEV || error == -ENXIO)
-        return vio_backend_why(error, why, why_size, "no tap can be made, for " TAP_DEVICE " is missing: load the module "
+        return vio_why(error, why, why_size, "no tap can be made, for " TAP_DEVICE " is missing: load the module "
                                "(modprobe tun), or in a container pass the device in");
     if (error == -EACCES || error == -EPERM)
-        return vio_backend_why(error, why, why_size, TAP_DEVICE " may not be opened by user %u: let it (chmod 0666 "
+        return vio_why(error, why, why_size, TAP_DEVICE " may not be opened by user %u: let it (chmod 0666 "
                                TAP_DEVICE "), or pass an open tap by fd=", (unsigned)geteuid());
-    return vio_backend_why(error, why, why_size, TAP_DEVICE " cannot be opened: %s", strerror(-error));
+    return vio_why(error, why, why_size, TAP_DEVICE " cannot be opened: %s", strerror(-error));
 }
 
 static int say_not_attached(int error, const char *name, bool existed, char *why, size_t why_size)
 {
     switch (error) {
     case -EPERM:
-        return vio_backend_why(error, why, why_size, "the tap %s cannot be %s by user %u: give vio CAP_NET_ADMIN, or make "
+        return vio_why(error, why, why_size, "the tap %s cannot be %s by user %u: give vio CAP_NET_ADMIN, or make "
                                "the tap for this user first (ip tuntap add dev %s mode tap user %u)", name,
                                existed ? "used" : "made", (unsigned)geteuid(), strchr(name, '%') ? "NAME" : name,
                                (unsigned)geteuid());
     case -EBUSY:
-        return vio_backend_why(error, why, why_size, "the tap %s is in use by another program: stop that, or choose another "
+        return vio_why(error, why, why_size, "the tap %s is in use by another program: stop that, or choose another "
                                "name", name);
     case -EINVAL:
-        return existed ? vio_backend_why(error, why, why_size, "the interface %s is there and is not a tap: choose another "
+        return existed ? vio_why(error, why, why_size, "the interface %s is there and is not a tap: choose another "
                                          "name", name)
-                       : vio_backend_why(error, why, why_size, "the kernel makes no tap with the name %s", name);
+                       : vio_why(error, why, why_size, "the kernel makes no tap with the name %s", name);
     case -E2BIG:
-        return vio_backend_why(error, why, why_size, "the tap %s has as many queues open as it may have: stop a program that "
+        return vio_why(error, why, why_size, "the tap %s has as many queues open as it may have: stop a program that "
                                "uses it, or choose another name", name);
     default:
-        return vio_backend_why(error, why, why_size, "the tap %s cannot be %s: %s", name, existed ? "used" : "made",
+        return vio_why(error, why, why_size, "the tap %s cannot be %s: %s", name, existed ? "used" : "made",
                                strerror(-error));
     }
 }
@@ -155,7 +156,7 @@ static bool has_one_queue(const char *name)
 
 static int say_one_queue(const char *name, char *why, size_t why_size)
 {
-    return vio_backend_why(-EINVAL, why, why_size, "the tap %s was made for one queue: make it for several (ip tuntap del dev %s "
+    return vio_why(-EINVAL, why, why_size, "the tap %s was made for one queue: make it for several (ip tuntap del dev %s "
                            "mode tap; ip tuntap add dev %s mode tap multi_queue), or ask for one queue", name, name, name);
 }
 
@@ -212,18 +213,18 @@ static int use_given(struct tap_host *host, int fd, char *why, size_t why_size)
     int flags = fcntl(fd, F_GETFL);
 
     if (flags < 0)
-        return vio_backend_why(-EBADF, why, why_size, "descriptor %d is not open", fd);
+        return vio_why(-EBADF, why, why_size, "descriptor %d is not open", fd);
     if (ioctl(fd, TUNGETIFF, &r) < 0)
-        return vio_backend_why(-EINVAL, why, why_size, "descriptor %d is not a tap: open " TAP_DEVICE
+        return vio_why(-EINVAL, why, why_size, "descriptor %d is not a tap: open " TAP_DEVICE
                                " and attach it to one (TUNSETIFF) before it is passed", fd);
     memcpy(host->name, r.ifr_name, IFNAMSIZ);
     host->name[IFNAMSIZ - 1] = 0;
     /* IFF_NO_PI must be set too, but cannot be asked for: the kernel says by the same bit that there is no filter. */
     if (!(r.ifr_flags & IFF_TAP))
-        return vio_backend_why(-EINVAL, why, why_size, "descriptor %d is the interface %s, but not a tap: attach it with "
+        return vio_why(-EINVAL, why, why_size, "descriptor %d is the interface %s, but not a tap: attach it with "
                                "IFF_TAP, IFF_NO_PI and IFF_VNET_HDR", fd, host->name);
     if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
-        return vio_backend_why(-errno, why, why_size, "descriptor %d: %s", fd, strerror(errno));
+        return vio_why(-errno, why, why_size, "descriptor %d: %s", fd, strerror(errno));
     host->fd = fd;
     host->vnet = (r.ifr_flags & IFF_VNET_HDR) != 0;
     host->multi = (r.ifr_flags & IFF_MULTI_QUEUE) != 0;
@@ -249,12 +250,12 @@ int tap_host_queue(const struct tap_host *host, int given, int *fd, char *why, s
     if (ret < 0)
         return ret;
     if (strcmp(queue.name, host->name) != 0 || queue.vnet != host->vnet)
-        ret = vio_backend_why(-EINVAL, why, why_size, "descriptor %d is a queue of %s, and the first one is of %s: all must be "
+        ret = vio_why(-EINVAL, why, why_size, "descriptor %d is a queue of %s, and the first one is of %s: all must be "
                               "queues of one tap, made alike", given, queue.name, host->name);
     if (ret == 0) {
         ret = tap_host_use(queue.fd, false);
         if (ret < 0)
-            ret = vio_backend_why(ret, why, why_size, "a queue of the tap %s cannot be detached until it is needed: %s; Linux "
+            ret = vio_why(ret, why, why_size, "a queue of the tap %s cannot be detached until it is needed: %s; Linux "
                                   "3.8 or later does that", host->name, strerror(-ret));
     }
     if (ret < 0 && given < 0)
@@ -266,13 +267,13 @@ int tap_host_queue(const struct tap_host *host, int given, int *fd, char *why, s
 
 static int agree(struct tap_host *host, char *why, size_t why_size)
 {
-    int bytes = VIRTIO_NET_HDR_BYTES, yes = 1, ret;
+    int bytes = TAP_HEADER, yes = 1, ret;
 
     if (host->vnet && (ioctl(host->fd, TUNSETVNETHDRSZ, &bytes) < 0 || ioctl(host->fd, TUNSETVNETLE, &yes) < 0))
-        return vio_backend_why(-errno, why, why_size, "the kernel's tap %s does not do virtio 1 headers: %s; Linux 3.19 or "
+        return vio_why(-errno, why, why_size, "the kernel's tap %s does not do virtio 1 headers: %s; Linux 3.19 or "
                                "later does", host->name, strerror(errno));
     ret = find_offloads(host);
-    return ret < 0 ? vio_backend_why(ret, why, why_size, "the tap %s: its offloads cannot be set: %s", host->name,
+    return ret < 0 ? vio_why(ret, why, why_size, "the tap %s: its offloads cannot be set: %s", host->name,
                                      strerror(-ret)) : 0;
 }
 
@@ -307,7 +308,7 @@ static int parse_address(const char *text, struct address *a, char *why, size_t 
         a->prefix = prefix > most ? most + 1 : (unsigned)prefix;
     }
     if (!a->family || (slash && (!end || *end)) || a->prefix > most)
-        return vio_backend_why(-EINVAL, why, why_size, "\"%s\" is not an address with the length of its network, as in "
+        return vio_why(-EINVAL, why, why_size, "\"%s\" is not an address with the length of its network, as in "
                                "192.0.2.1/24 or 2001:db8::1/64", text);
     return 0;
 }
@@ -347,7 +348,7 @@ static int set_address(const struct tap_host *host, int control, const char *tex
     if (ret < 0)
         return ret;
     ret = a.family == AF_INET ? set_address4(host, control, &a) : set_address6(host, &a);
-    return ret < 0 ? vio_backend_why(ret, why, why_size, "the interface %s does not get the address %s: %s%s", host->name, text,
+    return ret < 0 ? vio_why(ret, why, why_size, "the interface %s does not get the address %s: %s%s", host->name, text,
                                      strerror(-ret), ret == -EPERM ? "; that needs CAP_NET_ADMIN" : "") : 0;
 }
 
@@ -372,7 +373,7 @@ static int put_into_bridge(const struct tap_host *host, int control, const char 
     int error;
 
     if (strlen(bridge) >= IFNAMSIZ)
-        return vio_backend_why(-ENAMETOOLONG, why, why_size, "the bridge name %s has %zu characters; it may have %d", bridge,
+        return vio_why(-ENAMETOOLONG, why, why_size, "the bridge name %s has %zu characters; it may have %d", bridge,
                                strlen(bridge), IFNAMSIZ - 1);
     request_for(&r, bridge);
     r.ifr_ifindex = (int)if_nametoindex(host->name);
@@ -382,14 +383,14 @@ static int put_into_bridge(const struct tap_host *host, int control, const char 
     if (error == -EBUSY && in_bridge_already(host->name, bridge))
         return 0;
     if (error == -ENODEV)
-        return vio_backend_why(error, why, why_size, "there is no bridge %s: make it first (ip link add %s type bridge)", bridge,
+        return vio_why(error, why, why_size, "there is no bridge %s: make it first (ip link add %s type bridge)", bridge,
                                bridge);
     if (error == -EOPNOTSUPP || error == -EINVAL)
-        return vio_backend_why(error, why, why_size, "%s takes no interface in: is it a bridge?", bridge);
+        return vio_why(error, why, why_size, "%s takes no interface in: is it a bridge?", bridge);
     if (error == -EBUSY)
-        return vio_backend_why(error, why, why_size, "the interface %s is in another bridge: take it out first (ip link set %s "
+        return vio_why(error, why, why_size, "the interface %s is in another bridge: take it out first (ip link set %s "
                                "nomaster)", host->name, host->name);
-    return vio_backend_why(error, why, why_size, "the interface %s does not get into the bridge %s: %s%s", host->name, bridge,
+    return vio_why(error, why, why_size, "the interface %s does not get into the bridge %s: %s%s", host->name, bridge,
                            strerror(-error), error == -EPERM ? "; that needs CAP_NET_ADMIN" : "");
 }
 
@@ -403,7 +404,7 @@ static int set_mtu(const struct tap_host *host, int control, uint16_t mtu, char 
     if (ioctl(control, SIOCSIFMTU, &r) == 0)
         return 0;
     error = -errno;
-    return vio_backend_why(error, why, why_size, "the interface %s does not get an MTU of %u: %s%s", host->name, mtu,
+    return vio_why(error, why, why_size, "the interface %s does not get an MTU of %u: %s%s", host->name, mtu,
                            strerror(-error),
                            error == -EPERM ? "; that needs CAP_NET_ADMIN" : "; 68 to 65521 is possible");
 }
@@ -422,7 +423,7 @@ static int bring_up(const struct tap_host *host, int control, char *why, size_t 
             return 0;
     }
     error = -errno;
-    return vio_backend_why(error, why, why_size, "the interface %s cannot be brought up: %s%s", host->name, strerror(-error),
+    return vio_why(error, why, why_size, "the interface %s cannot be brought up: %s%s", host->name, strerror(-error),
                            error == -EPERM ? "; that needs CAP_NET_ADMIN" : "");
 }
 
@@ -432,7 +433,7 @@ static int set_up(struct tap_host *host, const struct vio_net_tap_params *p, boo
     struct ifreq r;
 
     if (control < 0)
-        return vio_backend_why(-errno, why, why_size, "no socket to set %s up with: %s", host->name, strerror(errno));
+        return vio_why(-errno, why, why_size, "no socket to set %s up with: %s", host->name, strerror(errno));
     if (p->mtu)
         ret = set_mtu(host, control, p->mtu, why, why_size);
     if (ret == 0 && p->bridge)
