@@ -32,7 +32,7 @@ static void check_state(const struct net *net)
     const struct net_rss *rss = &net->rss;
 
     FUZZ_CHECK(net->active_pairs >= 1 && net->active_pairs <= net->usable_pairs && net->usable_pairs <= net->pairs);
-    FUZZ_CHECK((net->guest_offloads & ~net_guest_offloads(net->features)) == 0);
+    FUZZ_CHECK((net->guest_offloads & ~virtio_net_guest_offloads(net->features)) == 0);
     FUZZ_CHECK(f->nr_uni <= NET_MAC_TABLE_MAX && f->nr_multi <= NET_MAC_TABLE_MAX);
     FUZZ_CHECK((f->mac[0] & 1) == 0);
     FUZZ_CHECK(rss->mask < NET_RSS_TABLE_MAX && (rss->mask & (rss->mask + 1)) == 0);

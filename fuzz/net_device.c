@@ -39,7 +39,7 @@ struct run {
 /* One buffer's first bytes, where it begins a packet. */
 static void check_header(struct run *r, const uint8_t *at, uint32_t len)
 {
-    unsigned guest = net_guest_offloads(r->features);
+    unsigned guest = virtio_net_guest_offloads(r->features);
     struct virtio_net_hdr h = { 0 };
     unsigned buffers;
 
@@ -99,7 +99,7 @@ static void start(struct run *r)
     memset(r->posted, 0, sizeof(r->posted));
     r->poked = false;
     r->buffers_left = 0;
-    r->tape.host = net_host_offloads(r->features);
+    r->tape.host = virtio_net_host_offloads(r->features);
     r->rig.needs_reset = 0;
     vio_net_counters(r->rig.dev, &c);
     r->rx_packets = 0;

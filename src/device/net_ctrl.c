@@ -237,7 +237,7 @@ static bool set_offloads(struct ctrl *c)
     bits = vio_cpu(wire);
     if (bits & ~(known & net->features.w[0]))
         return false;
-    net->guest_offloads = net_guest_offloads(vio_features_of(bits));
+    net->guest_offloads = virtio_net_guest_offloads(vio_features_of(bits));
     for (uint16_t i = 0; i < net->nr_lanes; i++)
         net_lane_offloads(&net->lane[i]);
     return true;

@@ -71,24 +71,15 @@ struct vio_features net_features_fit(struct vio_features features)
  */
 struct vio_features net_features(const struct net *net)
 {
-    unsigned takes = net->info.takes, gives = net->info.gives;
+    unsigned gives = net->info.gives;
     const struct {
         bool offer;
         unsigned bit;
     } bits[] = {
         { true, VIRTIO_NET_F_CSUM },
-        { (gives & VIO_NET_CSUM) != 0, VIRTIO_NET_F_GUEST_CSUM },
         { (gives & VIO_NET_CSUM) != 0, VIRTIO_NET_F_CTRL_GUEST_OFFLOADS },
         { net->mtu >= VIRTIO_NET_MTU_MIN, VIRTIO_NET_F_MTU },
         { true, VIRTIO_NET_F_MAC },
-        { (gives & VIO_NET_TSO4) != 0, VIRTIO_NET_F_GUEST_TSO4 },
-        { (gives & VIO_NET_TSO6) != 0, VIRTIO_NET_F_GUEST_TSO6 },
-        { (gives & VIO_NET_ECN) != 0, VIRTIO_NET_F_GUEST_ECN },
-        { (gives & VIO_NET_UFO) != 0, VIRTIO_NET_F_GUEST_UFO },
-        { (takes & VIO_NET_TSO4) != 0, VIRTIO_NET_F_HOST_TSO4 },
-        { (takes & VIO_NET_TSO6) != 0, VIRTIO_NET_F_HOST_TSO6 },
-        { (takes & VIO_NET_ECN) != 0, VIRTIO_NET_F_HOST_ECN },
-        { (takes & VIO_NET_UFO) != 0, VIRTIO_NET_F_HOST_UFO },
         { true, VIRTIO_NET_F_MRG_RXBUF },
         { true, VIRTIO_NET_F_STATUS },
         { true, VIRTIO_NET_F_CTRL_VQ },
@@ -101,15 +92,12 @@ struct vio_features net_features(const struct net *net)
         { true, VIRTIO_NET_F_DEVICE_STATS },
         { true, VIRTIO_NET_F_VQ_NOTF_COAL },
         { true, VIRTIO_NET_F_NOTF_COAL },
-        { (gives & VIO_NET_USO) != 0, VIRTIO_NET_F_GUEST_USO4 },
-        { (gives & VIO_NET_USO) != 0, VIRTIO_NET_F_GUEST_USO6 },
-        { (takes & VIO_NET_USO) != 0, VIRTIO_NET_F_HOST_USO },
         { true, VIRTIO_NET_F_HASH_REPORT },
         { true, VIRTIO_NET_F_GUEST_HDRLEN },
         { net->pairs > 1 && net->nr_lanes == 1, VIRTIO_NET_F_RSS },
         { true, VIRTIO_NET_F_SPEED_DUPLEX },
     };
-    struct vio_features f = vio_features_of(0);
+    struct vio_features f = vio_features_of(virtio_net_guest_bits(gives) | virtio_net_host_bits(net->info.takes));
 
     for (size_t i = 0; i < sizeof(bits) / sizeof(bits[0]); i++)
         if (bits[i].offer)
@@ -146,45 +134,6 @@ void net_config_fill(const struct net *net, struct virtio_net_config *c)
 
 /* ------------------------------------------------------------------ what was negotiated */
 
-unsigned net_guest_offloads(struct vio_features f)
-{
-    unsigned set = VIO_NET_CSUM;
-
-    if (!vio_features_has(f, VIRTIO_NET_F_GUEST_CSUM))
-        return 0; /* the others need it, also where a command switches one on alone */
-    if (vio_features_has(f, VIRTIO_NET_F_GUEST_TSO4))
-        set |= VIO_NET_TSO4;
-    if (vio_features_has(f, VIRTIO_NET_F_GUEST_TSO6))
-        set |= VIO_NET_TSO6;
-    if (vio_features_has(f, VIRTIO_NET_F_GUEST_ECN) && (set & (VIO_NET_TSO4 | VIO_NET_TSO6)))
-        set |= VIO_NET_ECN;
-    if (vio_features_has(f, VIRTIO_NET_F_GUEST_UFO))
-        set |= VIO_NET_UFO;
-    /* A backend knows one USO for both: without one of them it gives none. */
-    if (vio_features_has(f, VIRTIO_NET_F_GUEST_USO4) && vio_features_has(f, VIRTIO_NET_F_GUEST_USO6))
-        set |= VIO_NET_USO;
-    return set;
-}
-
-unsigned net_host_offloads(struct vio_features f)
-{
-    unsigned set = VIO_NET_CSUM;
-
-    if (!vio_features_has(f, VIRTIO_NET_F_CSUM))
-        return 0;
-    if (vio_features_has(f, VIRTIO_NET_F_HOST_TSO4))
-        set |= VIO_NET_TSO4;
-    if (vio_features_has(f, VIRTIO_NET_F_HOST_TSO6))
-        set |= VIO_NET_TSO6;
-    if (vio_features_has(f, VIRTIO_NET_F_HOST_ECN) && (set & (VIO_NET_TSO4 | VIO_NET_TSO6)))
-        set |= VIO_NET_ECN;
-    if (vio_features_has(f, VIRTIO_NET_F_HOST_UFO))
-        set |= VIO_NET_UFO;
-    if (vio_features_has(f, VIRTIO_NET_F_HOST_USO))
-        set |= VIO_NET_USO;
-    return set;
-}
-
 void net_driver_defaults(struct net *net)
 {
     /* Without a control queue the driver can tell no wishes: whoever answers its commands filters, or nobody. */
@@ -194,7 +143,7 @@ void net_driver_defaults(struct net *net)
     net_filter_reset(&net->filter, net->mac, mac_rules, vlan_rules);
     memset(&net->rss, 0, sizeof(net->rss));
     net->rss.report = vio_features_has(net->features, VIRTIO_NET_F_HASH_REPORT);
-    net->guest_offloads = net_guest_offloads(net->features);
+    net->guest_offloads = virtio_net_guest_offloads(net->features);
     /* One, until the driver asks for more (5.1.9.5.5); and all where it cannot ask. */
     net->active_pairs = net->has_ctrl ? 1 : net->usable_pairs;
     net_lanes_update(net);
@@ -216,6 +165,6 @@ void net_negotiated(void *self, struct vio_features features)
                                                                             VIRTIO_NET_HDR_BYTES;
     net->mergeable = vio_features_has(features, VIRTIO_NET_F_MRG_RXBUF);
     net->has_ctrl = vio_features_has(features, VIRTIO_NET_F_CTRL_VQ);
-    net->host_offloads = net_host_offloads(features);
+    net->host_offloads = virtio_net_host_offloads(features);
     net_driver_defaults(net);
 }

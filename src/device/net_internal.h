@@ -26,6 +26,7 @@
 #include <vio/net.h>
 
 #include "spec/net.h"
+#include "spec/net_offloads.h"
 
 enum {
     NET_LINE = 64,
@@ -259,9 +260,6 @@ void net_negotiated(void *self, struct vio_features features);
 void net_driver_defaults(struct net *net);
 /* What is left of an offer when all goes whose requirement is not in it (5.1.3.1): for the creator's mask. */
 struct vio_features net_features_fit(struct vio_features features);
-/* The offloads (enum vio_net_offload) that these bits let the driver accept, and use. */
-unsigned net_guest_offloads(struct vio_features features);
-unsigned net_host_offloads(struct vio_features features);
 
 /* net_state.c */
 int net_save(void *self, struct vio_state *state);

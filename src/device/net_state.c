@@ -156,7 +156,7 @@ static const char *check_state(const struct net *net, const struct net_state *s)
         return "it has flags that this version does not know";
     if ((flags & STATE_ANNOUNCE) && !vio_features_has(net->features, VIRTIO_NET_F_GUEST_ANNOUNCE))
         return "it waits for an announcement, which was not negotiated";
-    if (vio_cpu(s->guest_offloads) & ~net_guest_offloads(net->features))
+    if (vio_cpu(s->guest_offloads) & ~virtio_net_guest_offloads(net->features))
         return "its offloads were not negotiated";
     if (pairs == 0 || pairs > net->usable_pairs)
         return "it uses more pairs of queues than are usable, or none";

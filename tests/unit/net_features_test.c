@@ -287,10 +287,10 @@ static void offloads_by_features(void **state)
     negotiate(b, 0);
     assert_int_equal(b->fake.net->host_offloads, 0);
     assert_int_equal(b->fake.net->guest_offloads, 0);
-    assert_int_equal(net_guest_offloads(vio_features_of(B(GUEST_TSO4))), 0);
-    assert_int_equal(net_host_offloads(vio_features_of(B(HOST_TSO4))), 0);
-    assert_int_equal(net_host_offloads(vio_features_of(B(CSUM) | B(HOST_ECN))), VIO_NET_CSUM);
-    assert_int_equal(net_host_offloads(vio_features_of(B(CSUM) | B(HOST_UFO) | B(HOST_USO))),
+    assert_int_equal(virtio_net_guest_offloads(vio_features_of(B(GUEST_TSO4))), 0);
+    assert_int_equal(virtio_net_host_offloads(vio_features_of(B(HOST_TSO4))), 0);
+    assert_int_equal(virtio_net_host_offloads(vio_features_of(B(CSUM) | B(HOST_ECN))), VIO_NET_CSUM);
+    assert_int_equal(virtio_net_host_offloads(vio_features_of(B(CSUM) | B(HOST_UFO) | B(HOST_USO))),
                      VIO_NET_CSUM | VIO_NET_UFO | VIO_NET_USO);
 }
 
