@@ -21,6 +21,8 @@
 #include <unistd.h>
 
 #include <linux/if_tun.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 
 #include "base/why.h"
@@ -427,10 +429,18 @@ static int bring_up(const struct tap_host *host, int control, char *why, size_t 
                            error == -EPERM ? "; that needs CAP_NET_ADMIN" : "");
 }
 
+/* 0: not known. */
+static uint16_t read_mtu(const struct tap_host *host, int control)
+{
+    struct ifreq r;
+
+    request_for(&r, host->name);
+    return ioctl(control, SIOCGIFMTU, &r) == 0 && r.ifr_mtu > 0 && r.ifr_mtu <= UINT16_MAX ? (uint16_t)r.ifr_mtu : 0;
+}
+
 static int set_up(struct tap_host *host, const struct vio_net_tap_params *p, bool made, char *why, size_t why_size)
 {
     int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), ret = 0;
-    struct ifreq r;
 
     if (control < 0)
         return vio_why(-errno, why, why_size, "no socket to set %s up with: %s", host->name, strerror(errno));
@@ -442,9 +452,8 @@ static int set_up(struct tap_host *host, const struct vio_net_tap_params *p, boo
         ret = set_address(host, control, p->address, why, why_size);
     if (ret == 0 && (made || p->bridge || p->address))
         ret = bring_up(host, control, why, why_size);
-    request_for(&r, host->name);
-    if (ret == 0 && ioctl(control, SIOCGIFMTU, &r) == 0 && r.ifr_mtu > 0 && r.ifr_mtu <= UINT16_MAX)
-        host->mtu = (uint16_t)r.ifr_mtu;
+    if (ret == 0)
+        host->mtu = read_mtu(host, control);
     close(control);
     return ret;
 }
@@ -468,4 +477,37 @@ int tap_host_open(const struct vio_net_tap_params *params, struct tap_host *out,
     }
     *out = host;
     return 0;
+}
+
+/* ------------------------------------------------------------------ what changes */
+
+int tap_host_link(const struct tap_host *host, struct tap_link *link)
+{
+    int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), error = 0;
+    struct ifreq r;
+
+    if (control < 0)
+        return -errno;
+    request_for(&r, host->name);
+    if (ioctl(control, SIOCGIFFLAGS, &r) < 0)
+        error = -errno;
+    else
+        *link = (struct tap_link){ .up = (r.ifr_flags & (IFF_UP | IFF_RUNNING)) == (IFF_UP | IFF_RUNNING),
+                                   .mtu = read_mtu(host, control) };
+    close(control);
+    return error;
+}
+
+int tap_host_watch(void)
+{
+    struct sockaddr_nl all = { .nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK };
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE), error;
+
+    if (fd < 0)
+        return -errno;
+    if (bind(fd, (struct sockaddr *)&all, sizeof all) == 0)
+        return fd;
+    error = -errno;
+    close(fd);
+    return error;
 }

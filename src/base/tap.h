@@ -33,4 +33,13 @@ int tap_host_use(int fd, bool use) VIO_MUST_CHECK;
 /* Which offloads its frames may need from now on; the rest is finished by the kernel. */
 int tap_host_offloads(const struct tap_host *host, unsigned offloads) VIO_MUST_CHECK;
 
+/* Control thread: what the interface says of itself. -errno: it is not to be seen from here (another namespace), or gone. */
+struct tap_link {
+    bool up; /* brought up, and a carrier is there */
+    uint16_t mtu;
+};
+int tap_host_link(const struct tap_host *host, struct tap_link *link) VIO_MUST_CHECK;
+/* A descriptor of the caller's that polls readable after an interface of this namespace changed, until it is read empty. */
+int tap_host_watch(void) VIO_MUST_CHECK;
+
 #endif
