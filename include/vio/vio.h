@@ -30,6 +30,7 @@
 #include <vio/serve.h>
 #include <vio/types.h>
 #include <vio/vfio.h>
+#include <vio/vhost_kernel.h>
 #include <vio/vhost_user.h>
 #include <vio/vhost_user_driver.h>
 

@@ -28,6 +28,7 @@ PUBLIC = {
     "drv_blk": "driver/blk", "drv_net": "driver/net",
     "vhost_user": "transport/vhost_user", "serve": "transport/vhost_user",
     "vhost_user_driver": "transport/vhost_user_driver",
+    "vhost_kernel": "transport/vhost_kernel",
     "mmio_driver": "transport/mmio_driver", "pci_driver": "transport/pci_driver",
     "vfio": "transport/vfio",
     "drv_rng": "driver/rng", "drv_console": "driver/console", "drv_balloon": "driver/balloon",
