@@ -171,8 +171,10 @@ static int set_backend(struct vio_vk *v, uint16_t queue, int fd)
     if (!place(v, queue, &file, &backend.index))
         return 0;
     error = vk_ioctl(v, file, VIO_VHOST_NET_SET_BACKEND, &backend, "VHOST_NET_SET_BACKEND");
-    return error != 0 ? vk_fail(v, error, "%s: queue %u: VHOST_NET_SET_BACKEND, the tap %s: %s", v->node, queue, v->net.tap.name,
-                                strerror(-error)) : 0;
+    if (error == 0 || error == -ENOTTY)
+        return error;
+    return vk_fail(v, error, "%s: queue %u: VHOST_NET_SET_BACKEND, the tap %s: %s", v->node, queue, v->net.tap.name,
+                   strerror(-error));
 }
 
 static int run_queue(struct vio_vk *v, uint16_t queue)

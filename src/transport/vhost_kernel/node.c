@@ -107,7 +107,9 @@ static int queue_ioctl(struct vio_vk *v, unsigned file, uint16_t queue, unsigned
 {
     int error = vk_ioctl(v, file, request, arg, name);
 
-    return error != 0 ? vk_fail(v, error, "%s: queue %u: %s: %s", v->node, queue, name, strerror(-error)) : 0;
+    if (error == 0 || error == -ENOTTY)
+        return error;
+    return vk_fail(v, error, "%s: queue %u: %s: %s", v->node, queue, name, strerror(-error));
 }
 
 static int say_not_opened(struct vio_vk *v, int error)
