@@ -4,7 +4,7 @@
  * driver core. A program in user space has packets, sockets or disks of the kernel's by virtqueues that the kernel itself
  * works on: the kernel has the device's data path, and this transport what the kernel leaves to a VMM.
  * Where it sits: transport/vhost_kernel, below driver/core.
- * Threads: the control thread; notifications of a queue are its owner's.
+ * Threads: the control thread, which owns the control queue of a network device; notifications of a queue are its owner's.
  * Trust: the kernel is believed no more than a device: numbers that it answers with are checked, and what it writes in rings
  * is checked by ring/.
  */
@@ -22,7 +22,10 @@ struct vio_vhost_kernel_params {
     uint32_t type;           /* device id (virtio 1.4, 5): 1 network, 8 SCSI host, 19 socket */
     const char *node;        /* NULL: /dev/vhost-net, /dev/vhost-scsi, /dev/vhost-vsock */
     struct vio_arena *arena; /* memory for rings and buffers, and the platform; borrowed; the kernel reaches it as a whole */
-    /* Network: pairs of queues; SCSI: queues of requests. 0: one. */
+    /*
+     * Network: pairs of queues; with several there is a control queue, served by the transport, by which a driver says how many are
+     * in use (MQ). SCSI: queues of requests. 0: one.
+     */
     uint16_t queues;
 
     /*

@@ -29,9 +29,10 @@ refused() {
 name() { if [ $# = 0 ]; then echo interrupts; else echo "$*" | tr ' ' '-'; fi; }
 # serve OPTIONS...: the station is there
 serve() {
+    rm -f /tmp/net # what the last one said
     vk net tap=vk0 address=192.0.2.1/24 "$@" >/tmp/net 2>&1 &
     station=$!
-    for i in $(seq 100); do grep -q serving /tmp/net && return; sleep 0.1; done
+    for i in $(seq 100); do grep -qs serving /tmp/net && return; sleep 0.1; done
     fail serve "$(tail -n 1 /tmp/net)"
 }
 # served NAME: it ends, having seen what it should
@@ -49,6 +50,7 @@ pings() { # with and without fragments
     done
 }
 paced() { ping -q -c 300 -i 0.01 -W 5 192.0.2.2 | grep "300 packets received"; }
+flows() { for i in $(seq 16); do vk udp 192.0.2.2 50 || return 1; done; }
 
 refused no-module-net "modprobe vhost_net" vk open net
 refused no-module-vsock "modprobe vhost_vsock" vk open vsock cid=5
@@ -59,7 +61,7 @@ refused no-permission "may not be opened by user 65534" vk open net user=65534
 refused no-node "is it a node of vhost_net" vk open net node=/dev/null
 refused not-net "NET_SET_BACKEND\|is it a node of" vk open net node=/dev/vhost-vsock tap=vk9
 
-for mode in "" polled plain "plain polled" second; do
+for mode in "" polled plain "plain polled" second queues=2; do
     word=net-$(name $mode)
     serve $mode
     check $word-ping pings 1500
@@ -67,6 +69,7 @@ for mode in "" polled plain "plain polled" second; do
     check $word-paced paced
     ip link set vk0 mtu 1500
     check $word-udp vk udp 192.0.2.2 2000
+    check $word-flows flows
     served $word
     check $word-tap-gone gone vk0
 done

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <cmocka.h>
 #include <vio/drv_generic.h>
+#include <vio/drv_net.h>
 #include "fake_vhost.h"
 #include "spec/net.h"
 #include "spec/scsi.h"
@@ -351,6 +352,110 @@ static void one_queue_is_reset(void **state)
     end(&u);
 }
 
+/* ------------------------------------------------------------------ several pairs */
+
+static void drive_net(struct user *u, const struct vio_driver *driver)
+{
+    assert_int_equal(vio_bus_create(vio_arena_platform(u->arena), &u->bus), 0);
+    assert_int_equal(vio_bus_add(u->bus, u->t, 0, driver, &u->d), 0);
+}
+
+static void check_pairs(const struct user *u, unsigned used, unsigned all)
+{
+    for (unsigned i = 0; i < all; i++) {
+        assert_int_equal(u->k.attached[i], i < used);
+        assert_int_equal(u->k.file[i].ring[0].backend, i < used ? u->k.tap[i] : -1);
+        assert_int_equal(u->k.file[i].ring[1].backend, i < used ? u->k.tap[i] : -1);
+    }
+}
+
+static void pairs_are_used_by_the_control_queue(void **state)
+{
+    struct vio_drv_net_driver driver;
+    struct vio_drv_net *n;
+    vio_le16 nonsense = vio_le16_of(4);
+    struct user u;
+
+    (void)state;
+    begin(&u, VIRTIO_ID_NET);
+    u.params.queues = 3;
+    vio_drv_net_driver(&driver, &(struct vio_drv_net_params){ .pairs = 3 });
+    assert_int_equal(make(&u), 0);
+    assert_int_equal(u.t->queues_max, 7);
+    drive_net(&u, &driver.driver);
+    if (vio_drvdev_status(u.d) != VIO_DRVDEV_RUNS)
+        fail_msg("%s", vio_drvdev_why(u.d));
+    n = vio_drv_net_of(u.d);
+    assert_int_equal(vio_drv_net_info(n).pairs, 3);
+    check_pairs(&u, 3, 3);
+    assert_int_equal(vio_drv_net_pairs(n, 1), 0);
+    check_pairs(&u, 1, 3);
+    assert_int_equal(vio_drv_net_pairs(n, 2), 0);
+    check_pairs(&u, 2, 3);
+    /* What there is not, and what is no command: refused, and nothing changes. */
+    assert_int_equal(vio_drv_net_command(n, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, &nonsense, 2, NULL, 0), -EIO);
+    nonsense = vio_le16_of(0);
+    assert_int_equal(vio_drv_net_command(n, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, &nonsense, 2, NULL, 0), -EIO);
+    assert_int_equal(vio_drv_net_command(n, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, &nonsense, 1, NULL, 0), -EIO);
+    assert_int_equal(vio_drv_net_command(n, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, "\1\0\0", 3, NULL, 0), -EIO);
+    assert_int_equal(vio_drv_net_command(n, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, "\1", 1, NULL, 0), -EIO);
+    check_pairs(&u, 2, 3);
+    u.k.fail_request = VIO_VHOST_NET_SET_BACKEND; /* the third pair's ring is refused: the two go on */
+    assert_int_equal(vio_drv_net_pairs(n, 3), -EIO);
+    u.k.fail_request = 0;
+    check_pairs(&u, 2, 3);
+    assert_int_equal(vio_drvdev_recover(u.d), 0);
+    check_pairs(&u, 3, 3);
+    end(&u);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(u.k.tap[i], -1);
+}
+
+/* A driver that does not know MQ has one pair, and its control queue is the third (virtio 1.4, 5.1.2). */
+static void without_mq_the_control_queue_is_the_third(void **state)
+{
+    struct vio_drv_net_driver driver;
+    struct user u;
+
+    (void)state;
+    begin(&u, VIRTIO_ID_NET);
+    u.params.queues = 2;
+    vio_drv_net_driver(&driver, &(struct vio_drv_net_params){ .pairs = 1 });
+    driver.driver.features.w[0] &= ~B(VIRTIO_NET_F_MQ);
+    assert_int_equal(make(&u), 0);
+    drive_net(&u, &driver.driver);
+    assert_int_equal(vio_drvdev_status(u.d), VIO_DRVDEV_RUNS);
+    check_pairs(&u, 1, 2);
+    assert_int_equal(u.k.file[1].ring[0].num, 0);
+    assert_int_equal(vio_drv_net_command(vio_drv_net_of(u.d), VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, "\1", 2, NULL, 0),
+                     -EIO);
+    end(&u);
+}
+
+/* A buffer with no room for the answer: the queue breaks, as it would on any device. */
+static void a_command_without_an_answer_breaks_the_queue(void **state)
+{
+    struct vio_buf buf;
+    struct user u;
+
+    (void)state;
+    begin(&u, VIRTIO_ID_NET);
+    u.params.queues = 2;
+    assert_int_equal(make(&u), 0);
+    u.plans[0] = (struct vio_drvdev_queue_plan){ .queue = 4, .size = 8, .polled = true };
+    vio_drv_generic_driver(&u.driver, &(struct vio_drv_generic_params){ .features = ALL_OF_64, .plans = u.plans, .nr_plans = 1 });
+    drive_net(&u, &u.driver.driver);
+    if (vio_drvdev_status(u.d) != VIO_DRVDEV_RUNS)
+        fail_msg("%s", vio_drvdev_why(u.d));
+    buf = (struct vio_buf){ vio_arena_region(u.arena).addr, 2 };
+    assert_int_equal(vio_drvq_put(vio_drvdev_queue(u.d, 4), &buf, 1, 0, 1), 0);
+    vio_drvdev_publish(u.d, 4);
+    assert_int_equal(vio_drvdev_wait(u.d, 4, UINT64_C(1000000000)), -EIO);
+    assert_non_null(strstr(vio_drvdev_why(u.d), "the control queue: "));
+    assert_int_equal(vio_drvdev_recover(u.d), 0);
+    end(&u);
+}
+
 /* ------------------------------------------------------------------ failures */
 
 static unsigned open_files(void)
@@ -365,21 +470,27 @@ static unsigned open_files(void)
 }
 
 /* Each call to the system fails once: a sentence, nothing left open, and a device that runs after the next try. */
-static bool fails_at(uint32_t type, unsigned call)
+static bool fails_at(uint32_t type, uint16_t queues, unsigned call)
 {
+    struct vio_drv_net_driver net;
     unsigned files = open_files();
     bool failed = false;
     struct user u;
 
     begin(&u, type);
+    u.params.queues = queues;
     u.k.fail_at = call;
+    vio_drv_net_driver(&net, &(struct vio_drv_net_params){ .pairs = queues });
     if (make(&u) != 0) {
         assert_true(u.k.calls >= call && u.why[0] != '\0');
         vio_arena_destroy(u.arena);
         fake_vhost_end(&u.k);
         failed = true;
     } else {
-        drive(&u, type == VIRTIO_ID_NET ? 2 : 3);
+        if (queues > 1)
+            drive_net(&u, &net.driver);
+        else
+            drive(&u, type == VIRTIO_ID_NET ? 2 : 3);
         failed = u.k.calls >= call;
         assert_int_equal(vio_drvdev_status(u.d), failed ? VIO_DRVDEV_FAILED : VIO_DRVDEV_RUNS);
         assert_int_equal(failed, vio_drvdev_why(u.d)[0] != '\0');
@@ -399,10 +510,12 @@ static void each_failure_is_said(void **state)
     for (unsigned i = 0; i < 3; i++) {
         unsigned call = 1;
 
-        while (fails_at(kinds[i], call))
+        while (fails_at(kinds[i], 1, call))
             call++;
         assert_true(call > 18); /* as many as it takes to start two rings */
     }
+    for (unsigned call = 1; fails_at(VIRTIO_ID_NET, 2, call); call++)
+        assert_true(call < 100);
 }
 
 static void refused(struct user *u, int error, const char *part)
@@ -519,6 +632,9 @@ int main(void)
         cmocka_unit_test(a_changed_link_is_told),
         cmocka_unit_test(a_ring_that_the_kernel_cannot_use_breaks_the_device),
         cmocka_unit_test(one_queue_is_reset),
+        cmocka_unit_test(pairs_are_used_by_the_control_queue),
+        cmocka_unit_test(without_mq_the_control_queue_is_the_third),
+        cmocka_unit_test(a_command_without_an_answer_breaks_the_queue),
         cmocka_unit_test(each_failure_is_said),
         cmocka_unit_test(wrong_use_is_said),
         cmocka_unit_test(a_node_that_cannot_be_opened_is_said),

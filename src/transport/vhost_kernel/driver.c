@@ -58,8 +58,10 @@ static int status_get(struct vio_transport *t, uint8_t *status)
 {
     struct vio_vk *v = vk_of(t);
 
+    int error = look_at_errors(v);
+
     *status = v->status;
-    return look_at_errors(v);
+    return error != 0 || v->kind->check == NULL ? error : v->kind->check(v);
 }
 
 static int status_set(struct vio_transport *t, uint8_t status)
@@ -147,14 +149,13 @@ static int queue_max(struct vio_transport *t, uint16_t queue, uint16_t *size)
     return 0;
 }
 
-/* What the kernel does not have needs no kick; and nobody ever calls. */
+/* What the kernel does not have needs no descriptor to be kicked by. */
 static int make_fds(struct vio_vk *v, uint16_t queue)
 {
     struct vk_queue *q = &v->queue[queue];
-    unsigned file, index;
     int error = vio_eventfd_need(&q->call_fd);
 
-    if (error == 0 && v->kind->place(v, queue, &file, &index)) {
+    if (error == 0 && q->kernel) {
         error = vio_eventfd_need(&q->kick_fd);
         if (error == 0 && q->error_fd < 0) {
             error = vio_eventfd_need(&q->error_fd);
@@ -168,12 +169,14 @@ static int make_fds(struct vio_vk *v, uint16_t queue)
 static int queue_start(struct vio_transport *t, uint16_t queue, const struct vio_transport_queue *q)
 {
     struct vio_vk *v = vk_of(t);
+    unsigned file, index;
     int error;
 
     if (queue >= t->queues_max)
         return vk_fail(v, -EINVAL, "there is no queue %u", queue);
     if (v->queue[queue].started)
         return vk_fail(v, -EINVAL, "queue %u runs already", queue);
+    v->queue[queue].kernel = v->kind->place(v, queue, &file, &index);
     error = make_fds(v, queue);
     if (error != 0)
         return error;
@@ -204,11 +207,13 @@ static int queue_stop(struct vio_transport *t, uint16_t queue, struct vio_queue_
 
 static void kick(struct vio_transport *t, uint16_t queue, uint32_t data)
 {
-    const struct vio_vk *v = vk_of(t);
+    struct vio_vk *v = vk_of(t);
 
     (void)data;
-    if (v->queue[queue].kick_fd >= 0)
+    if (v->queue[queue].kernel)
         vio_eventfd_notify(v->queue[queue].kick_fd);
+    else if (v->kind->kick != NULL)
+        v->kind->kick(v, queue);
 }
 
 /* ------------------------------------------------------------------ events */

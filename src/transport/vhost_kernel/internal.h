@@ -39,11 +39,15 @@ struct vk_sys {
 };
 extern const struct vk_sys vk_system;
 
+struct vio_vk;
+struct vk_control;
+
 /* Descriptors are kept while the transport lives: a loop may watch them. */
 struct vk_queue {
     int kick_fd, call_fd, error_fd; /* -1: not made yet */
     bool started;                   /* the driver has it */
     bool running;                   /* the kernel works on it */
+    bool kernel;                    /* it is one of the kernel's */
     struct vio_transport_queue told; /* as it was started */
 };
 
@@ -54,9 +58,9 @@ struct vk_net {
     bool given;                         /* ...and until all is made they are the caller's */
     int watch_fd;                       /* interfaces change; -1: none */
     uint16_t pairs, pairs_used;
+    unsigned offloads; /* that the tap may give */
+    struct vk_control *control; /* NULL: one pair, no control queue */
 };
-
-struct vio_vk;
 
 /* A kind of kernel device: what differs. All return 0 or -errno with a sentence. */
 struct vk_kind {
@@ -79,6 +83,10 @@ struct vk_kind {
     int (*halt_queue)(struct vio_vk *v, uint16_t queue);
     /* Which of the kernel's queues it is. False: the kernel has none. */
     bool (*place)(const struct vio_vk *v, uint16_t queue, unsigned *file, unsigned *index);
+    /* A kick of a queue that is not the kernel's. NULL: nobody serves such. */
+    void (*kick)(struct vio_vk *v, uint16_t queue);
+    /* What is broken beside the kernel's rings: -errno with a sentence. NULL: nothing can be. */
+    int (*check)(struct vio_vk *v);
     /* The configuration as it is now. NULL: it never changes. */
     void (*refresh)(struct vio_vk *v);
 };

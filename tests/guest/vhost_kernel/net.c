@@ -16,7 +16,7 @@
 #include "spec/virtio.h"
 #include "vk.h"
 
-enum { BURST = 32, BUFFERS = 1024, ROOM = 4096, BIG = 65408, WINDOW = 8, ETHERNET = 14, IP = 20, UDP = 8, ECHO_PORT = 7 };
+enum { BURST = 32, SHARE = 128, BUFFERS = 1024, ROOM = 4096, BIG = 65408, WINDOW = 8, ETHERNET = 14, IP = 20, UDP = 8, ECHO_PORT = 7, PAIRS = 4 };
 
 static volatile sig_atomic_t over;
 
@@ -25,7 +25,8 @@ struct station {
     struct vio_drv_net_driver driver;
     struct vio_net_pool *pool;
     uint8_t mac[6], address[4];
-    uint64_t received, sent, bad, large, unfinished, interrupts;
+    uint64_t received, sent, bad, large, unfinished, interrupts, of_pair[PAIRS];
+    uint16_t pairs;
     bool link;
 };
 
@@ -181,54 +182,55 @@ static bool answer(struct station *s, struct vio_net_buf *b)
 
 /* ------------------------------------------------------------------ queues */
 
-static void refill(struct station *s)
+static void refill(struct station *s, uint16_t pair)
 {
     struct vio_drv_net *n = net_of(s);
     struct vio_net_buf *buf;
 
-    while (vio_drv_net_give_room(n, 0) > 0 && vio_net_pool_take(s->pool, &buf, 1))
-        if (vio_drv_net_give(n, 0, &buf, 1) == 0) {
+    for (unsigned given = 0; given < SHARE && vio_drv_net_give_room(n, pair) > 0 && vio_net_pool_take(s->pool, &buf, 1); given++)
+        if (vio_drv_net_give(n, pair, &buf, 1) == 0) {
             vio_net_pool_give(s->pool, &buf, 1);
             break;
         }
 }
 
-static void recycle(struct station *s)
+static void recycle(struct station *s, uint16_t pair)
 {
     struct vio_net_buf *done[BURST];
     unsigned got;
 
-    while ((got = vio_drv_net_send_done(net_of(s), 0, done, BURST)) > 0)
+    while ((got = vio_drv_net_send_done(net_of(s), pair, done, BURST)) > 0)
         vio_net_pool_give(s->pool, done, got);
 }
 
-static void send_back(struct station *s, struct vio_net_buf *b)
+static void send_back(struct station *s, uint16_t pair, struct vio_net_buf *b)
 {
     b->offload.flags &= VIRTIO_NET_HDR_F_NEEDS_CSUM;
     b->offload.gso_type = VIRTIO_NET_HDR_GSO_NONE;
     b->offload.hdr_len = b->offload.gso_size = 0;
-    for (unsigned i = 0; vio_drv_net_send(net_of(s), 0, &b, 1) == 0; i++) {
+    for (unsigned i = 0; vio_drv_net_send(net_of(s), pair, &b, 1) == 0; i++) {
         CHECK(i < 1000000);
-        recycle(s);
+        recycle(s, pair);
     }
     s->sent++;
 }
 
-static bool work(struct station *s)
+static bool work(struct station *s, uint16_t pair)
 {
     struct vio_net_buf *got[BURST];
-    unsigned n = vio_drv_net_receive(net_of(s), 0, got, BURST);
+    unsigned n = vio_drv_net_receive(net_of(s), pair, got, BURST);
 
+    s->received += n;
+    s->of_pair[pair] += n;
     for (unsigned i = 0; i < n; i++) {
         CHECK(got[i]->pieces > 0);
-        s->received++;
         if (answer(s, got[i]))
-            send_back(s, got[i]);
+            send_back(s, pair, got[i]);
         else
             vio_net_pool_give(s->pool, &got[i], 1);
     }
-    recycle(s);
-    refill(s);
+    recycle(s, pair);
+    refill(s, pair);
     return n > 0;
 }
 
@@ -237,9 +239,8 @@ static void used(void *ctx, struct vio_drvdev *d, uint16_t queue)
     struct station *s = ctx;
 
     (void)d;
-    (void)queue;
     s->interrupts++;
-    while (work(s))
+    while (work(s, queue / 2))
         ;
 }
 
@@ -265,7 +266,7 @@ static void lost(void *ctx, struct vio_drvdev *d, uint16_t queue, struct vio_net
 static void open_station(struct station *s, const struct options *o)
 {
     static const uint8_t address[] = { 192, 0, 2, 2 };
-    struct vio_drv_net_params params = { .used = o->polled ? NULL : used, .changed = changed, .lost = lost, .ctx = s };
+    struct vio_drv_net_params params = { .pairs = o->params.queues, .used = o->polled ? NULL : used, .changed = changed, .lost = lost, .ctx = s };
     struct vio_drv_net_info info;
 
     memcpy(s->address, address, sizeof(address));
@@ -278,31 +279,46 @@ static void open_station(struct station *s, const struct options *o)
     memcpy(s->mac, info.mac, sizeof(s->mac));
     s->link = info.link_up;
     CHECK(vio_net_pool_create(vio_drvdev_platform(s->rig.d), o->plain ? 256 : BUFFERS, o->plain ? BIG : ROOM, &s->pool) == 0);
-    refill(s);
+    s->pairs = info.pairs;
+    CHECK(s->pairs == (o->params.queues != 0 ? o->params.queues : 1) && s->pairs <= PAIRS);
+    for (uint16_t pair = 0; pair < s->pairs; pair++)
+        refill(s, pair);
     printf("%s: features 0x%llx, mtu %u, link %s\n", vio_drvdev_name(s->rig.d), (unsigned long long)vio_drvdev_features(s->rig.d).w[0],
            info.mtu, info.link_up ? "up" : "down");
 }
 
+static void look(struct station *s)
+{
+    bool any = false;
+
+    for (uint16_t pair = 0; pair < s->pairs; pair++)
+        any |= work(s, pair);
+    if (any)
+        return;
+    usleep(200);
+    (void)vio_drvdev_interrupt(s->rig.d);
+}
+
 int net_serve(const struct options *o)
 {
-    static const uint16_t queues[] = { 0, 1 };
+    static const uint16_t queues[] = { 0, 1, 2, 3, 4, 5, 6, 7 };
     static struct station s;
 
     open_station(&s, o);
     signal(SIGTERM, stop);
     puts("serving");
     while (!over) {
-        if (!o->polled) {
-            (void)rig_event(&s.rig, queues, 2, 500);
-        } else if (!work(&s)) {
-            usleep(200);
-            (void)vio_drvdev_interrupt(s.rig.d);
-        }
+        if (o->polled)
+            look(&s);
+        else
+            (void)rig_event(&s.rig, queues, 2u * s.pairs, 500);
     }
-    printf("received %llu, sent back %llu, larger than a buffer %llu, checksums begun %llu, interrupts %llu, bad %llu\n",
-           (unsigned long long)s.received, (unsigned long long)s.sent, (unsigned long long)s.large, (unsigned long long)s.unfinished,
-           (unsigned long long)s.interrupts, (unsigned long long)s.bad);
+    printf("received %llu (on the last pair %llu), sent back %llu, larger than a buffer %llu, checksums begun %llu, interrupts %llu, "
+           "bad %llu\n", (unsigned long long)s.received, (unsigned long long)s.of_pair[s.pairs - 1], (unsigned long long)s.sent,
+           (unsigned long long)s.large, (unsigned long long)s.unfinished, (unsigned long long)s.interrupts, (unsigned long long)s.bad);
     CHECK(s.bad == 0 && (o->polled ? s.interrupts == 0 : s.interrupts > 0) && (s.large > 0) == (!o->plain && s.received > 100));
+    for (uint16_t pair = 0; pair < s.pairs; pair++)
+        CHECK(s.of_pair[pair] > 0);
     vio_bus_remove(s.rig.d);
     CHECK(vio_net_pool_free(s.pool) == (o->plain ? 256u : BUFFERS)); /* every buffer came back */
     vio_net_pool_destroy(s.pool);
