@@ -70,8 +70,46 @@ for mode in "" polled plain "plain polled" second queues=2; do
     ip link set vk0 mtu 1500
     check $word-udp vk udp 192.0.2.2 2000
     check $word-flows flows
+    if [ "$mode" != plain ] && [ "$mode" != "plain polled" ]; then # those take no RING_RESET
+        kill -USR1 $station
+        check $word-restarted said restarted
+        check $word-after ping -q -c 10 -i 0.1 -W 5 192.0.2.2
+    fi
     served $word
     check $word-tap-gone gone vk0
+done
+
+# TCP through a wire between two interfaces, one of them in a namespace of its own: segments of 64 KiB, data compared
+vk wire tap=wa address=192.0.2.1/24 tap2=wb >/tmp/net 2>&1 &
+station=$!
+said serving
+unshare -n sleep 1000 &
+other=$!
+sleep 0.5
+ip link set wb netns $other
+inside() { nsenter -t $other -n "$@"; }
+inside ip addr add 192.0.2.2/24 dev wb
+inside ip link set wb up
+dd if=/dev/urandom of=/tmp/data bs=1M count=32 2>/dev/null
+printf '#!/bin/sh\nexec cat >/tmp/copy\n' >/bin/take
+chmod 0755 /bin/take
+copied() { # by a sender here or inside, to a receiver there, at an address
+    rm -f /tmp/copy
+    $2 nc -l -p 5000 -e /bin/take &
+    receiver=$!
+    sleep 0.3
+    $1 nc $3 5000 </tmp/data || return 1
+    wait $receiver
+    cmp /tmp/data /tmp/copy
+}
+check tcp-there copied "" inside 192.0.2.2
+check tcp-back copied inside "" 192.0.2.1
+rm -f /tmp/data /tmp/copy
+kill $other
+served tcp
+
+for kind in net "vsock cid=5"; do
+    check broken-$(echo $kind | cut -d' ' -f1) vk broken $kind
 done
 
 serve
@@ -117,6 +155,7 @@ target() (
     ln -s $core/fileio_0/disk /sys/kernel/config/target/vhost/@WWPN@/tpgt_1/lun/lun_0/disk
 )
 check target target
+check broken-scsi vk broken scsi wwpn=@WWPN@ tpgt=1
 refused no-target "no target port naa.1" vk open scsi wwpn=naa.1
 for mode in "" polled queues=3 second; do
     check scsi-$(name $mode) vk scsi wwpn=@WWPN@ tpgt=1 file=/disk $mode

@@ -16,6 +16,8 @@
 static const char usage[] =
     "usage: vk net [OPTIONS]              answers ARP, echo requests and UDP port 7 until SIGTERM\n"
     "       vk vsock|scsi [OPTIONS]       one check\n"
+    "       vk wire tap=NAME tap2=NAME    between two interfaces, until SIGTERM\n"
+    "       vk broken net|vsock|scsi ...  a ring that the kernel cannot use, and what becomes of it\n"
     "       vk open net|vsock|scsi ...    only makes the device\n"
     "       vk udp ADDRESS COUNT          datagrams of the kernel's to port 7 there, and back\n"
     "options: tap=NAME address=A/N cid=N wwpn=NAME tpgt=N file=PATH node=PATH queues=N user=N polled plain second hold\n";
@@ -49,7 +51,7 @@ void rig_open(struct rig *r, const struct options *o, const struct vio_driver *d
     struct vio_transport *t = NULL;
     char why[VIO_DRV_WHY];
 
-    CHECK(vio_arena_create(&memory, &r->arena) == 0);
+    CHECK(r->arena != NULL || vio_arena_create(&memory, &r->arena) == 0);
     params.arena = r->arena;
     params.log = &log_;
     if (vio_vhost_kernel_create(&params, &t, why) != 0)
@@ -60,6 +62,8 @@ void rig_open(struct rig *r, const struct options *o, const struct vio_driver *d
         die("%s", vio_drvdev_why(r->d));
     if (o->second && vio_drvdev_recover(r->d) != 0)
         die("the second time: %s", vio_drvdev_why(r->d));
+    if (o->second && (vio_drvdev_suspend(r->d) != 0 || vio_drvdev_resume(r->d) != 0))
+        die("the third time: %s", vio_drvdev_why(r->d));
 }
 
 void rig_close(struct rig *r)
@@ -117,7 +121,7 @@ static void take_option(struct options *o, const char *arg)
         o->params.queues = (uint16_t)atoi(number);
     else if (value(arg, "user", &number))
         CHECK(setgid((gid_t)atoi(number)) == 0 && setuid((uid_t)atoi(number)) == 0);
-    else if (!value(arg, "tap", &o->params.tap) && !value(arg, "address", &o->params.tap_address) &&
+    else if (!value(arg, "tap", &o->params.tap) && !value(arg, "tap2", &o->tap2) && !value(arg, "address", &o->params.tap_address) &&
              !value(arg, "wwpn", &o->params.wwpn) && !value(arg, "file", &o->file) && !value(arg, "node", &o->params.node))
         die("%s?\n%s", arg, usage);
 }
@@ -130,7 +134,7 @@ static uint32_t type_of(const char *word)
 static int only_open(const struct options *o)
 {
     struct vio_drv_generic_driver driver;
-    struct rig r;
+    struct rig r = { .d = NULL };
 
     vio_drv_generic_driver(&driver, &(struct vio_drv_generic_params){ 0 });
     rig_open(&r, o, &driver.driver);
@@ -141,20 +145,44 @@ static int only_open(const struct options *o)
     return 0;
 }
 
+/* A buffer that is nowhere in what the kernel was given. */
+static int broken(const struct options *o)
+{
+    uint16_t queue = o->params.type == VIRTIO_ID_SCSI ? 2 : 1;
+    struct pollfd p = { .events = POLLIN };
+    struct vio_buf buf = { 0x1000, 64 };
+    struct vio_drv_generic_driver driver;
+    struct rig r = { .d = NULL };
+
+    vio_drv_generic_driver(&driver, &(struct vio_drv_generic_params){ 0 });
+    rig_open(&r, o, &driver.driver);
+    CHECK(vio_drvq_put(vio_drvdev_queue(r.d, queue), &buf, 1, 0, 1) == 0);
+    vio_drvdev_publish(r.d, queue);
+    p.fd = vio_drvdev_event_fd(r.d, VIO_EVENT_QUEUE_CONFIG);
+    CHECK(poll(&p, 1, 10000) == 1);
+    (void)vio_drvdev_event(r.d, VIO_EVENT_QUEUE_CONFIG);
+    CHECK(vio_drvdev_status(r.d) == VIO_DRVDEV_BROKEN);
+    puts(vio_drvdev_why(r.d));
+    CHECK(strstr(vio_drvdev_why(r.d), "VRING_ERR") != NULL && vio_drvdev_recover(r.d) == 0);
+    rig_close(&r);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     struct options o = { .file = NULL };
-    bool open_it = argc > 2 && !strcmp(argv[1], "open");
-    int first = open_it ? 3 : 2;
+    bool open_it = argc > 2 && !strcmp(argv[1], "open"), break_it = argc > 2 && !strcmp(argv[1], "broken");
+    bool wire_it = argc > 2 && !strcmp(argv[1], "wire");
+    int first = open_it || break_it ? 3 : 2;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (argc == 4 && !strcmp(argv[1], "udp"))
         return udp_check(argv[2], (unsigned)atoi(argv[3]));
-    if (argc < first || (o.params.type = type_of(argv[first - 1])) == 0)
+    if (argc < first || (o.params.type = type_of(wire_it ? "net" : argv[first - 1])) == 0)
         die("\n%s", usage);
     for (int i = first; i < argc; i++)
         take_option(&o, argv[i]);
-    if (open_it)
-        return only_open(&o);
+    if (open_it || break_it || wire_it)
+        return open_it ? only_open(&o) : break_it ? broken(&o) : wire(&o);
     return o.params.type == VIRTIO_ID_NET ? net_serve(&o) : o.params.type == VIRTIO_ID_VSOCK ? vsock_check(&o) : scsi_check(&o);
 }

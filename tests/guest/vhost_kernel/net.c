@@ -18,7 +18,7 @@
 
 enum { BURST = 32, SHARE = 128, BUFFERS = 1024, ROOM = 4096, BIG = 65408, WINDOW = 8, ETHERNET = 14, IP = 20, UDP = 8, ECHO_PORT = 7, PAIRS = 4 };
 
-static volatile sig_atomic_t over;
+static volatile sig_atomic_t over, restart;
 
 struct station {
     struct rig rig;
@@ -34,6 +34,12 @@ static void stop(int signal)
 {
     (void)signal;
     over = 1;
+}
+
+static void start_again(int signal)
+{
+    (void)signal;
+    restart = 1;
 }
 
 static struct vio_drv_net *net_of(struct station *s)
@@ -272,7 +278,8 @@ static void open_station(struct station *s, const struct options *o)
     memcpy(s->address, address, sizeof(address));
     vio_drv_net_driver(&s->driver, &params);
     if (o->plain)
-        s->driver.driver.features.w[0] &= VIO_FEATURE(VIRTIO_NET_F_MAC) | VIO_FEATURE(VIRTIO_NET_F_STATUS) | VIO_FEATURE(VIRTIO_F_VERSION_1);
+        s->driver.driver.features.w[0] &= VIO_FEATURE(VIRTIO_NET_F_MAC) | VIO_FEATURE(VIRTIO_NET_F_STATUS) |
+                                              VIO_FEATURE(VIRTIO_F_VERSION_1);
     rig_open(&s->rig, o, &s->driver.driver);
     info = vio_drv_net_info(net_of(s));
     CHECK(info.mac_known && (info.mac[0] & 3) == 2 && info.mergeable == !o->plain);
@@ -299,6 +306,18 @@ static void look(struct station *s)
     (void)vio_drvdev_interrupt(s->rig.d);
 }
 
+/* Each queue reset by itself, while the others go on; its buffers come back by lost(). */
+static void restart_queues(struct station *s)
+{
+    restart = 0;
+    for (uint16_t queue = 0; queue < 2 * s->pairs; queue++)
+        if (vio_drv_net_restart(net_of(s), queue, 0) != 0)
+            die("queue %u: %s", queue, vio_drvdev_why(s->rig.d));
+    for (uint16_t pair = 0; pair < s->pairs; pair++)
+        refill(s, pair);
+    puts("restarted");
+}
+
 int net_serve(const struct options *o)
 {
     static const uint16_t queues[] = { 0, 1, 2, 3, 4, 5, 6, 7 };
@@ -306,8 +325,11 @@ int net_serve(const struct options *o)
 
     open_station(&s, o);
     signal(SIGTERM, stop);
+    signal(SIGUSR1, start_again);
     puts("serving");
     while (!over) {
+        if (restart)
+            restart_queues(&s);
         if (o->polled)
             look(&s);
         else

@@ -14,11 +14,12 @@
 
 struct options {
     struct vio_vhost_kernel_params params;
+    const char *tap2;    /* the other end of a wire */
     const char *file;    /* what a target's disk is made of */
     bool polled;         /* no interrupts */
     bool plain;          /* no offloads, no mergeable buffers */
     bool hold;           /* open: keeps it until it is killed */
-    bool second;         /* the device is reset and taken again first */
+    bool second;         /* the device is reset and taken again first, and suspended and resumed */
 };
 
 struct rig {
@@ -30,7 +31,7 @@ struct rig {
 __attribute__((noreturn, format(printf, 1, 2))) void die(const char *format, ...);
 #define CHECK(what) ((what) ? (void)0 : die("%s:%d: %s", __FILE__, __LINE__, #what))
 
-/* Dies with the library's sentence where there is no device or its driver does not run. */
+/* Dies with the library's sentence where there is no device or its driver does not run. An arena that is there is used. */
 void rig_open(struct rig *r, const struct options *o, const struct vio_driver *driver);
 void rig_close(struct rig *r);
 /* Waits `ms` at most for a notification of any of these queues, or of a change, and gives it to the driver. */
@@ -38,6 +39,7 @@ bool rig_event(struct rig *r, const uint16_t *queues, unsigned n, int ms);
 
 /* The words of the program. */
 int net_serve(const struct options *o);
+int wire(const struct options *o);
 int udp_check(const char *address, unsigned count);
 int vsock_check(const struct options *o);
 int scsi_check(const struct options *o);
