@@ -7,18 +7,12 @@
  */
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 #include <vio/drv_blk.h>
-#include <vio/vhost_user_driver.h>
 
 #include "cli/bench.h"
-#include "cli/target.h"
 #include "spec/blk.h"
 #include "spec/virtio.h"
 
@@ -38,8 +32,8 @@ struct slot {
 struct run;
 
 struct worker {
+    struct bench_worker head;
     struct run *run;
-    pthread_t thread;
     uint16_t queue;
     uint8_t *data;   /* depth blocks */
     uint64_t addr;
@@ -51,20 +45,15 @@ struct worker {
     uint64_t random;
     uint32_t *generation; /* verify: of each block, 0: not written yet; the highest bit: in flight */
     struct histogram reads, writes;
-    uint64_t errors, wrong, cpu_ns; /* cpu_ns: while it was measured */
-    int phase;
+    uint64_t errors, wrong;
     uint32_t first_error;
     bool silent, broken;
     unsigned collected; /* by the last call of `used` */
-    _Atomic uint64_t done; /* for the progress line */
 };
 
 struct run {
     const struct bench_params *p;
-    struct vio_arena *arena;
-    struct vio_bus *bus;
-    struct vio_transport *t; /* the device's */
-    struct vio_drvdev *d;
+    struct bench_device device;
     struct vio_drv_blk_driver driver;
     struct vio_drv_blk *disk;
     uint8_t *memory; /* all blocks of all queues */
@@ -72,10 +61,8 @@ struct run {
     size_t memory_bytes;
     uint64_t capacity, span; /* bytes */
     struct worker *worker;
-    _Atomic int phase;
 };
 
-enum { WARM, MEASURE, STOP };
 enum { IN_FLIGHT = 1u << 31 };
 
 /* xorshift64*: fast, and good enough to choose blocks by. */
@@ -89,18 +76,10 @@ static uint64_t next_random(uint64_t *state)
 
 /* ------------------------------------------------------------------ what is written, and checked */
 
-static uint64_t mix(uint64_t a, uint64_t b, uint64_t c)
-{
-    uint64_t x = a * 0x9e3779b97f4a7c15u ^ b * 0xbf58476d1ce4e5b9u ^ c * 0x94d049bb133111ebu;
-
-    x ^= x >> 31;
-    return x * 0xd6e8feb86659fd93u;
-}
-
 static void write_block(const struct worker *w, uint8_t *to, uint64_t block, uint32_t generation)
 {
     uint32_t size = w->run->p->block;
-    struct stamp stamp = { w->run->p->seed, block, generation, mix(w->run->p->seed, block, generation) };
+    struct stamp stamp = { w->run->p->seed, block, generation, bench_mix(w->run->p->seed, block, generation) };
     uint64_t word = stamp.sum;
 
     memcpy(to, &stamp, sizeof(stamp));
@@ -117,7 +96,7 @@ static bool block_is(const struct worker *w, const uint8_t *from, uint64_t block
     uint64_t word, seen;
 
     memcpy(&stamp, from, sizeof(stamp));
-    word = mix(w->run->p->seed, block, generation);
+    word = bench_mix(w->run->p->seed, block, generation);
     if (stamp.seed != w->run->p->seed || stamp.block != block || stamp.generation != generation || stamp.sum != word)
         return false;
     for (uint32_t at = STAMP; at + 8 <= size; at += 8) {
@@ -223,9 +202,9 @@ static unsigned collect(struct worker *w)
     uint64_t now = n > 0 ? bench_now() : 0;
 
     for (unsigned i = 0; i < n; i++)
-        finish(w, &result[i], now, w->phase == MEASURE);
-    if (w->phase == MEASURE)
-        atomic_fetch_add_explicit(&w->done, n, memory_order_relaxed);
+        finish(w, &result[i], now, w->head.phase == BENCH_MEASURE);
+    if (w->head.phase == BENCH_MEASURE)
+        atomic_fetch_add_explicit(&w->head.done, n, memory_order_relaxed);
     return n;
 }
 
@@ -244,51 +223,29 @@ static void used(void *ctx, struct vio_drvdev *d, uint16_t queue)
 /* Sleeps until the device calls, a moment at most; how many came. */
 static unsigned sleep_and_collect(struct worker *w)
 {
-    struct pollfd call = { .fd = vio_drvdev_event_fd(w->run->d, w->queue), .events = POLLIN };
+    struct pollfd call = { .fd = vio_drvdev_event_fd(w->run->device.d, w->queue), .events = POLLIN };
 
     w->collected = 0;
     (void)poll(&call, 1, 100);
-    while (vio_drvdev_event(w->run->d, w->queue))
+    while (vio_drvdev_event(w->run->device.d, w->queue))
         ;
     return w->collected;
 }
 
-static uint64_t thread_cpu(void)
-{
-    struct timespec cpu;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu);
-    return (uint64_t)cpu.tv_sec * 1000000000u + (uint64_t)cpu.tv_nsec;
-}
-
-/* What the run is at now; where measuring begins and ends, the CPU time is read. */
-static int phase_of(struct worker *w)
-{
-    int phase = atomic_load_explicit(&w->run->phase, memory_order_relaxed);
-
-    if (phase != w->phase) {
-        if (phase == MEASURE)
-            w->cpu_ns = thread_cpu();
-        else
-            w->cpu_ns = w->phase == MEASURE ? thread_cpu() - w->cpu_ns : 0;
-        w->phase = phase;
-    }
-    return phase;
-}
-
 /* Until told to stop and nothing is in flight, or the device says nothing for too long. */
-static void work(struct worker *w)
+static void work(struct bench_worker *head)
 {
+    struct worker *w = (struct worker *)head;
     const struct bench_params *p = w->run->p;
     uint64_t silence = (uint64_t)p->timeout_ms * 1000000, heard = bench_now();
     unsigned looks = 0;
 
     while (!w->broken) {
-        int phase = phase_of(w);
+        enum bench_phase phase = bench_phase(head);
 
-        if (phase != STOP && !submit(w))
+        if (phase != BENCH_STOP && !submit(w))
             w->broken = true;
-        if (phase == STOP && w->nr_idle == p->depth)
+        if (phase == BENCH_STOP && w->nr_idle == p->depth)
             return;
         if ((p->wait ? sleep_and_collect(w) : collect(w)) > 0) {
             looks = 0;
@@ -305,12 +262,6 @@ static void work(struct worker *w)
     }
 }
 
-static void *worker_main(void *arg)
-{
-    work(arg);
-    return NULL;
-}
-
 /* ------------------------------------------------------------------ making and ending a run */
 
 static int make_worker(struct run *run, uint16_t queue)
@@ -323,7 +274,7 @@ static int make_worker(struct run *run, uint16_t queue)
     w->queue = queue;
     w->data = run->memory + at;
     w->addr = run->addr + at;
-    w->random = mix(p->seed, queue, 1) | 1;
+    w->random = bench_mix(p->seed, queue, 1) | 1;
     w->blocks = (run->span / p->block + p->queues - 1 - queue) / p->queues;
     histogram_reset(&w->reads);
     histogram_reset(&w->writes);
@@ -368,143 +319,70 @@ static int check_disk(const struct run *run, char *why)
     return 0;
 }
 
-/* The driver, as it is wanted: of the rings' features only those that were asked for. */
-static void want(struct run *run)
+/* Tables and the requests' heads beside the rings and the blocks. */
+static uint64_t memory_of(const struct run *run)
 {
-    static const uint8_t ring[] = { VIRTIO_F_RING_PACKED, VIRTIO_F_IN_ORDER, VIRTIO_F_INDIRECT_DESC, VIRTIO_F_EVENT_IDX };
+    const struct bench_params *p = run->p;
+
+    return run->memory_bytes + (uint64_t)p->queues * ((uint64_t)p->queue_size * 128 + p->depth * 64u + (64 << 10));
+}
+
+static int drive(struct run *run, char *why)
+{
     const struct bench_params *p = run->p;
     struct vio_drv_blk_params params = {
         .queues = p->queues, .queue_size = p->queue_size, .depth = p->depth, .no_bounce = true,
         .indirect_max = vio_features_has(p->ring, VIRTIO_F_INDIRECT_DESC) ? 4 : 0,
         .used = p->wait ? used : NULL, .ctx = run,
     };
+    uint16_t queues = run->device.target.t->queues_max;
 
-    vio_drv_blk_driver(&run->driver, &params);
-    for (unsigned i = 0; i < sizeof(ring); i++)
-        if (!vio_features_has(p->ring, ring[i]))
-            vio_features_clear(&run->driver.driver.features, ring[i]);
-}
-
-static int make_memory(struct run *run, char *why)
-{
-    const struct bench_params *p = run->p;
-    struct vio_arena_params memory = { .small_pages = p->small_pages, .populate = true };
-    int error;
-
-    run->memory_bytes = (size_t)p->queues * p->depth * p->block;
-    /* rings, tables and the requests' heads beside the blocks */
-    memory.size = run->memory_bytes + (uint64_t)p->queues * ((uint64_t)p->queue_size * 128 + p->depth * 64u + (64 << 10)) +
-                  (1 << 20);
-    error = vio_arena_create(&memory, &run->arena);
-    if (error)
-        snprintf(why, BENCH_WHY, "%s: no %llu bytes of memory to share: %s", p->target, (unsigned long long)memory.size,
-                 strerror(-error));
-    return error;
-}
-
-static int connect_to(struct run *run, char *why)
-{
-    const struct bench_params *p = run->p;
-    struct vio_vud_params vud = { .fd = -1, .timeout_ms = p->timeout_ms, .type = VIRTIO_ID_BLOCK, .arena = run->arena,
-                                  .queue_size_max = VIO_QUEUE_SIZE_MAX };
-    char said[VIO_DRV_WHY] = "";
-    int error = target_vhost_user(p->target, &vud.path, why, BENCH_WHY);
-
-    if (error)
-        return error;
-    error = vio_vud_create(&vud, &run->t, said);
-    if (error) {
-        target_failed(p->target, vud.path, said, error, why, BENCH_WHY);
-        return error;
-    }
-    if (p->queues > run->t->queues_max) {
-        snprintf(why, BENCH_WHY, "%s: %u queues: the device has %u", p->target, p->queues, run->t->queues_max);
-        run->t->ops->destroy(run->t);
+    if (queues != 0 && p->queues > queues) {
+        snprintf(why, BENCH_WHY, "%s: %u queues: the device has %u", p->target, p->queues, queues);
         return -EINVAL;
     }
-    want(run);
-    error = vio_bus_create(vio_arena_platform(run->arena), &run->bus);
-    if (error) {
-        run->t->ops->destroy(run->t);
-        snprintf(why, BENCH_WHY, "%s: %s", p->target, strerror(-error));
-        return error;
-    }
-    error = vio_bus_add(run->bus, run->t, 0, &run->driver.driver, &run->d);
-    run->disk = error ? NULL : vio_drv_blk_of(run->d);
-    if (run->disk == NULL) {
-        snprintf(why, BENCH_WHY, "%s: %s", p->target, error ? strerror(-error) : vio_drvdev_why(run->d));
-        return -EIO;
-    }
-    return 0;
+    vio_drv_blk_driver(&run->driver, &params);
+    return bench_drive(&run->device, p, VIRTIO_ID_BLOCK, &run->driver.driver, why);
 }
 
 static int open_disk(struct run *run, char *why)
 {
     const struct bench_params *p = run->p;
     const struct vio_platform *platform;
-    int error = make_memory(run, why);
+    int error;
 
+    run->memory_bytes = (size_t)p->queues * p->depth * p->block;
+    error = bench_connect(&run->device, p, memory_of(run), why);
     if (!error)
-        error = connect_to(run, why);
+        error = drive(run, why);
     if (error)
-        return error;
+        return error == -ENOMEM ? -EIO : error; /* it is said */
+    run->disk = vio_drv_blk_of(run->device.d);
     run->capacity = vio_drv_blk_capacity(run->disk) * VIRTIO_BLK_SECTOR;
-    run->span = p->span != 0 && p->span < run->capacity ? p->span : run->capacity;
+    run->span = p->size != 0 && p->size < run->capacity ? p->size : run->capacity;
     error = check_disk(run, why);
     if (error)
         return error;
-    platform = vio_arena_platform(run->arena);
+    platform = vio_arena_platform(run->device.arena);
     run->memory = platform->dma_alloc(platform->ctx, run->memory_bytes, 4096, &run->addr);
     return run->memory != NULL ? 0 : -ENOMEM;
 }
 
 static void close_run(struct run *run)
 {
-    const struct vio_platform *platform = run->arena != NULL ? vio_arena_platform(run->arena) : NULL;
-
     for (uint16_t i = 0; run->worker != NULL && i < run->p->queues; i++) {
         free(run->worker[i].slot);
         free(run->worker[i].idle);
         free(run->worker[i].generation);
     }
     free(run->worker);
-    vio_bus_destroy(run->bus); /* the device is reset: nothing touches the memory any more */
-    if (run->memory != NULL)
+    bench_disconnect(&run->device);
+    if (run->memory != NULL) {
+        const struct vio_platform *platform = vio_arena_platform(run->device.arena);
+
         platform->dma_free(platform->ctx, run->memory, run->memory_bytes, run->addr);
-    vio_arena_destroy(run->arena);
-}
-
-static uint64_t done(const struct run *run)
-{
-    uint64_t sum = 0;
-
-    for (uint16_t i = 0; i < run->p->queues; i++)
-        sum += atomic_load_explicit(&run->worker[i].done, memory_order_relaxed);
-    return sum;
-}
-
-/* Waits until `until`, with a line each second where there is someone to read it. */
-static void watch(const struct run *run, uint64_t until)
-{
-    uint64_t last = bench_now(), seen = done(run);
-
-    while (bench_now() < until) {
-        uint64_t now = bench_now(), left = until - now, step = left < 1000000000 ? left : 1000000000;
-        struct timespec ts = { (time_t)(step / 1000000000), (long)(step % 1000000000) };
-
-        (void)nanosleep(&ts, NULL);
-        now = bench_now();
-        if (run->p->progress && now > last) {
-            uint64_t count = done(run);
-
-            fprintf(stderr, "\r%5.1f s left  %12.0f requests/s ", now < until ? (double)(until - now) / 1e9 : 0.0,
-                    (double)(count - seen) * 1e9 / (double)(now - last));
-            last = now;
-            seen = count;
-        }
     }
-    if (run->p->progress)
-        fprintf(stderr, "\r%50s\r", "");
+    vio_arena_destroy(run->device.arena);
 }
 
 struct measured {
@@ -522,8 +400,8 @@ static json_t *result_json(const struct run *run, const struct measured *m)
 
     return json_pack("{s:s, s:s, s:I, s:s, s:i, s:i, s:i, s:i, s:s, s:i, s:b, s:f, s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:o, s:o}",
                      "target", p->target, "type", "blk", "capacity", (json_int_t)run->capacity, "ring",
-                     vio_drvdev_has(run->d, VIRTIO_F_RING_PACKED) ? "packed" : "split", "queues", (int)p->queues,
-                     "queue_size", (int)vio_drvdev_queue_size(run->d, 0), "depth", (int)p->depth, "block", (int)p->block,
+                     vio_drvdev_has(run->device.d, VIRTIO_F_RING_PACKED) ? "packed" : "split", "queues", (int)p->queues,
+                     "queue_size", (int)vio_drvdev_queue_size(run->device.d, 0), "depth", (int)p->depth, "block", (int)p->block,
                      "pattern", p->sequential ? "sequential" : "random", "reads_percent", (int)p->reads, "verified",
                      p->verify, "seconds", seconds, "requests", (json_int_t)count, "rate", (double)count / seconds,
                      "bytes_per_second", (double)count * p->block / seconds, "cpu_ns_per_request", (double)m->cpu * per,
@@ -552,7 +430,7 @@ static int gather(const struct run *run, struct measured *m, char *why)
         histogram_merge(&m->writes, &w->writes);
         m->errors += w->errors;
         m->wrong += w->wrong;
-        m->cpu += w->cpu_ns;
+        m->cpu += w->head.cpu_ns;
         if (w->errors > 0)
             m->first_error = w->first_error;
     }
@@ -564,37 +442,17 @@ static int gather(const struct run *run, struct measured *m, char *why)
     return 0;
 }
 
-static uint64_t after(double seconds)
-{
-    return bench_now() + (uint64_t)(seconds * 1e9);
-}
-
 static int load(struct run *run, struct measured *m, char *why)
 {
-    uint16_t started = 0;
-    uint64_t begin, peer;
-    int error = 0;
+    const struct bench_params *p = run->p;
+    struct bench_load load = { .p = p, .work = work, .unit = "requests", .warmup = p->warmup, .seconds = p->seconds,
+                               .workers = p->queues, .socket = target_socket(&run->device.target) };
+    int error = bench_load(&load, &run->worker->head, sizeof(*run->worker), why);
 
-    while (started < run->p->queues && error == 0) {
-        error = pthread_create(&run->worker[started].thread, NULL, worker_main, &run->worker[started]);
-        started = (uint16_t)(started + (error == 0));
-    }
-    if (error == 0) {
-        watch(run, after(run->p->warmup));
-        peer = bench_peer_cpu(vio_vud_fd(run->t));
-        begin = bench_now();
-        atomic_store(&run->phase, MEASURE);
-        watch(run, after(run->p->seconds));
-        m->elapsed = bench_now() - begin;
-        m->peer_cpu = bench_peer_cpu(vio_vud_fd(run->t)) - peer;
-    }
-    atomic_store(&run->phase, STOP);
-    for (uint16_t i = 0; i < started; i++)
-        pthread_join(run->worker[i].thread, NULL);
-    if (error) {
-        snprintf(why, BENCH_WHY, "no thread for queue %u: %s", started, strerror(error));
-        return -error;
-    }
+    if (error)
+        return error;
+    m->elapsed = load.elapsed;
+    m->peer_cpu = load.peer_cpu;
     return gather(run, m, why);
 }
 

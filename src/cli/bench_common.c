@@ -16,6 +16,14 @@ uint64_t bench_now(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+uint64_t bench_mix(uint64_t a, uint64_t b, uint64_t c)
+{
+    uint64_t x = a * 0x9e3779b97f4a7c15u ^ b * 0xbf58476d1ce4e5b9u ^ c * 0x94d049bb133111ebu;
+
+    x ^= x >> 31;
+    return x * 0xd6e8feb86659fd93u;
+}
+
 json_t *bench_latency_json(const struct histogram *h)
 {
     json_t *buckets = json_array();

@@ -19,7 +19,7 @@ struct probe_params {
     bool no_io;                     /* no queue is started, not even to ask a disk for its serial number */
 };
 
-/* NULL: the sentence is in why. */
-json_t *probe_target(const struct probe_params *params, char *why, size_t why_size);
+/* NULL: the sentence is in why, TARGET_WHY bytes (cli/target.h). */
+json_t *probe_target(const struct probe_params *params, char *why);
 
 #endif

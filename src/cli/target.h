@@ -1,16 +1,50 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Purpose: TARGET = TRANSPORT:WHERE, the device that `vio probe` and `vio bench` drive. Where it sits: cli/.
+ * Purpose: TARGET = TRANSPORT:WHERE, the device that `vio probe` and `vio bench` drive: from what is written to a transport, and
+ * what of the device can be seen without driving it. Where it sits: cli/, over the driver side's transports.
+ * Threads: the caller's; it waits. Trust: what a device says of itself is shown, and checked for its form only.
  */
 #ifndef VIO_CLI_TARGET_H
 #define VIO_CLI_TARGET_H
 
-#include <vio/types.h>
+#include <vio/arena.h>
+#include <vio/driver.h>
 
-/* The path of "vhost-user:PATH"; a path alone is one too. -EINVAL: the sentence is in why. */
-int target_vhost_user(const char *target, const char **path, char *why, size_t why_size) VIO_MUST_CHECK;
+#include "cli/config_fields.h"
 
-/* The sentence about a target that could not be reached: `said` of its transport, or the error, behind its name. */
-void target_failed(const char *target, const char *path, const char *said, int error, char *why, size_t why_size);
+enum { TARGET_WHY = 512 };
+
+enum target_kind { TARGET_VHOST_USER };
+
+struct target {
+    const char *text;     /* as it was written; borrowed */
+    enum target_kind kind;
+    const char *where;    /* the part of it behind the transport's name */
+    unsigned timeout_ms;  /* of each answer */
+    uint16_t queue_size_max; /* where the transport is not told by the device; 0: its default */
+    struct vio_arena *arena; /* what the device reaches; borrowed */
+    struct vio_transport *t; /* NULL: not open, or closed by its bus */
+
+    /* target_look(): */
+    struct vio_features offered;
+    uint8_t config[CONFIG_BYTES_MAX];
+    uint32_t config_len; /* 0: none was shown */
+};
+
+/*
+ * Every call that can fail returns 0 or -errno, with one sentence in why, TARGET_WHY bytes.
+ */
+/* Only the text: -EINVAL. A path alone is vhost-user's. */
+int target_parse(struct target *target, const char *text, char *why) VIO_MUST_CHECK;
+int target_open(struct target *target, char *why) VIO_MUST_CHECK;
+/* Before it is given to a bus, which closes it from then on: target->t is to be NULL then. */
+void target_close(struct target *target);
+
+/* Features and the first at_most bytes of the configuration. A device that hangs up over a question is called again. */
+int target_look(struct target *target, uint32_t at_most, char *why) VIO_MUST_CHECK;
+/* The type that the device says it is, or *guessed: looks to be (vhost-user does not tell). NULL: cannot be seen. */
+const struct config_type *target_type(const struct target *target, bool *guessed);
+/* The socket that the device's process is at the other end of; -1: there is no such process. */
+int target_socket(const struct target *target);
 
 #endif

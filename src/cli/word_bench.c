@@ -147,7 +147,7 @@ static int take(const struct option_seen *seen, struct job *job)
         status = size("block", seen->value, (struct range){ 512, 16 << 20 }, &value);
         p->block = status == EXIT_DONE ? (uint32_t)value : p->block;
         return status;
-    case OPT_SIZE: return size("size", seen->value, (struct range){ 512, UINT64_MAX }, &p->span);
+    case OPT_SIZE: return size("size", seen->value, (struct range){ 512, UINT64_MAX }, &p->size);
     case OPT_TIME: return seconds("time", seen->value, 0.01, &p->seconds);
     case OPT_WARMUP: return seconds("warmup", seen->value, 0, &p->warmup);
     case OPT_SEQUENTIAL: p->sequential = true; return EXIT_DONE;

@@ -7,6 +7,7 @@
 #include "cli/ctl.h"
 #include "cli/options.h"
 #include "cli/probe.h"
+#include "cli/target.h"
 #include "cli/words.h"
 
 enum { OPT_TYPE, OPT_NO_IO, OPT_TIMEOUT, OPT_JSON, OPT_HELP };
@@ -20,7 +21,7 @@ static const struct option_text table[] = {
     { NULL, NULL, NULL },
 };
 
-enum { TIMEOUT_DEFAULT = 2000, TIMEOUT_MAX = 600000, WHY = 512, NAME_COLUMN = 34 };
+enum { TIMEOUT_DEFAULT = 2000, TIMEOUT_MAX = 600000, NAME_COLUMN = 34 };
 
 static int print_help(void)
 {
@@ -127,8 +128,8 @@ static void print_text(const json_t *answer)
 
 static int run(const struct probe_params *params, bool json)
 {
-    char why[WHY];
-    json_t *answer = probe_target(params, why, sizeof(why));
+    char why[TARGET_WHY];
+    json_t *answer = probe_target(params, why);
 
     if (answer == NULL) {
         fprintf(stderr, "vio probe: %s\n", why);
