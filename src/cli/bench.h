@@ -61,8 +61,9 @@ struct bench_device {
     struct vio_drvdev *d;
 };
 
-/* An arena of so many bytes of buffers, and room for rings beside them; and the transport. -errno: why. */
-int bench_connect(struct bench_device *device, const struct bench_params *p, uint64_t bytes, char *why) VIO_MUST_CHECK;
+/* An arena of so many bytes of buffers, and room for rings beside them; and the transport. type: or 0. -errno: why. */
+int bench_connect(struct bench_device *device, const struct bench_params *p, uint32_t type, uint64_t bytes,
+                  char *why) VIO_MUST_CHECK;
 /* The driver, with only those features of rings that were asked for; on a device of this type. -errno: why. */
 int bench_drive(struct bench_device *device, const struct bench_params *p, uint32_t type, struct vio_driver *driver,
                 char *why) VIO_MUST_CHECK;
@@ -90,6 +91,7 @@ struct bench_load {
     double warmup, seconds;
     unsigned workers;
     int socket;               /* to the device's process; -1: none */
+    _Atomic bool gave_up;     /* a worker did, for its device does not go on: so does the run */
     _Atomic int phase;
     uint64_t elapsed, peer_cpu; /* ns */
 };
@@ -106,6 +108,10 @@ json_t *bench_latency_json(const struct histogram *h);
 /* CPU time that the process at the other end of a socket has used, in ns; 0: not to be seen. */
 uint64_t bench_peer_cpu(int socket);
 uint64_t bench_now(void); /* ns */
+/* For people; histogram: with one of each latency. */
+void bench_print(const json_t *result, bool histogram);
+/* 0 where there is no such number. */
+double bench_real(const json_t *object, const char *key);
 /* One number from several, each change of any of them changing all its bits. */
 uint64_t bench_mix(uint64_t a, uint64_t b, uint64_t c);
 

@@ -352,7 +352,7 @@ static int open_disk(struct run *run, char *why)
     int error;
 
     run->memory_bytes = (size_t)p->queues * p->depth * p->block;
-    error = bench_connect(&run->device, p, memory_of(run), why);
+    error = bench_connect(&run->device, p, VIRTIO_ID_BLOCK, memory_of(run), why);
     if (!error)
         error = drive(run, why);
     if (error)

@@ -13,7 +13,7 @@
 
 /* ------------------------------------------------------------------ the device */
 
-int bench_connect(struct bench_device *device, const struct bench_params *p, uint64_t bytes, char *why)
+int bench_connect(struct bench_device *device, const struct bench_params *p, uint32_t type, uint64_t bytes, char *why)
 {
     struct vio_arena_params memory = { .size = bytes + (1 << 20), .small_pages = p->small_pages, .populate = true };
     struct target *target = &device->target;
@@ -27,6 +27,7 @@ int bench_connect(struct bench_device *device, const struct bench_params *p, uin
                  strerror(-error));
         return error;
     }
+    target->type = type;
     target->arena = device->arena;
     target->timeout_ms = p->timeout_ms;
     target->queue_size_max = VIO_QUEUE_SIZE_MAX;
@@ -114,18 +115,20 @@ static uint64_t done(const struct bench_load *load, struct bench_worker *first, 
     return sum;
 }
 
+enum { STEP = 50000000, SECOND = 1000000000 }; /* ns */
+
 /* Waits so long, with a line each second where there is someone to read it. */
 static void watch(const struct bench_load *load, struct bench_worker *first, size_t size, double seconds)
 {
     uint64_t last = bench_now(), until = last + (uint64_t)(seconds * 1e9), seen = done(load, first, size);
 
-    while (bench_now() < until) {
-        uint64_t now = bench_now(), left = until - now, step = left < 1000000000 ? left : 1000000000;
-        struct timespec ts = { (time_t)(step / 1000000000), (long)(step % 1000000000) };
+    while (bench_now() < until && !atomic_load(&load->gave_up)) {
+        uint64_t now = bench_now(), left = until - now;
+        struct timespec ts = { 0, left < STEP ? (long)left : STEP };
 
         (void)nanosleep(&ts, NULL);
         now = bench_now();
-        if (load->p->progress && now > last) {
+        if (load->p->progress && now - last >= SECOND) {
             uint64_t count = done(load, first, size);
 
             fprintf(stderr, "\r%5.1f s left  %12.0f %s/s ", now < until ? (double)(until - now) / 1e9 : 0.0,
@@ -138,11 +141,14 @@ static void watch(const struct bench_load *load, struct bench_worker *first, siz
         fprintf(stderr, "\r%50s\r", "");
 }
 
+/* A worker that comes back before it was told to has given up. */
 static void *worker_main(void *arg)
 {
     struct bench_worker *w = arg;
 
     w->load->work(w);
+    if (bench_phase(w) != BENCH_STOP)
+        atomic_store(&w->load->gave_up, true);
     return NULL;
 }
 

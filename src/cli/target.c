@@ -70,7 +70,7 @@ static int failed(const struct target *target, const char *said, int error, char
 static int open_vhost_user(struct target *target, char *why)
 {
     struct vio_vud_params params = { .path = target->where, .fd = -1, .timeout_ms = target->timeout_ms,
-                                     .arena = target->arena, .queue_size_max = target->queue_size_max };
+                                     .type = target->type, .arena = target->arena, .queue_size_max = target->queue_size_max };
     char said[VIO_DRV_WHY] = "";
     int error = vio_vud_create(&params, &target->t, said);
 

@@ -21,6 +21,7 @@ struct target {
     enum target_kind kind;
     const char *where;    /* the part of it behind the transport's name */
     unsigned timeout_ms;  /* of each answer */
+    uint32_t type;        /* device id, where the transport is not told; 0: not known */
     uint16_t queue_size_max; /* where the transport is not told by the device; 0: its default */
     struct vio_arena *arena; /* what the device reaches; borrowed */
     struct vio_transport *t; /* NULL: not open, or closed by its bus */
