@@ -54,9 +54,8 @@ json_t *bench_net(const struct bench_params *params, char *why);
 
 /* ------------------------------------------------------------------ the device, open */
 
-struct bench_device {
+struct bench_device { /* at first all 0 */
     struct target target;
-    struct vio_arena *arena;
     struct vio_bus *bus;
     struct vio_drvdev *d;
 };
@@ -67,7 +66,9 @@ int bench_connect(struct bench_device *device, const struct bench_params *p, uin
 /* The driver, with only those features of rings that were asked for; on a device of this type. -errno: why. */
 int bench_drive(struct bench_device *device, const struct bench_params *p, uint32_t type, struct vio_driver *driver,
                 char *why) VIO_MUST_CHECK;
-void bench_disconnect(struct bench_device *device);
+/* With --wait queues are waited for by threads of their own: queue 0, stride, 2 * stride... must have calls of their own. */
+int bench_check_calls(const struct bench_device *device, const struct bench_params *p, unsigned stride, char *why) VIO_MUST_CHECK;
+void bench_disconnect(struct bench_device *device); /* the memory stays: target_free_memory() */
 
 /* ------------------------------------------------------------------ workers, and the time that they are measured in */
 
@@ -107,6 +108,8 @@ int bench_load(struct bench_load *load, struct bench_worker *first, size_t size,
 json_t *bench_latency_json(const struct histogram *h);
 /* CPU time that the process at the other end of a socket has used, in ns; 0: not to be seen. */
 uint64_t bench_peer_cpu(int socket);
+/* The same for each of so many; null: not to be seen. */
+json_t *bench_peer_json(const struct bench_device *device, uint64_t cpu, uint64_t count);
 uint64_t bench_now(void); /* ns */
 /* For people; histogram: with one of each latency. */
 void bench_print(const json_t *result, bool histogram);

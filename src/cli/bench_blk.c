@@ -361,9 +361,11 @@ static int open_disk(struct run *run, char *why)
     run->capacity = vio_drv_blk_capacity(run->disk) * VIRTIO_BLK_SECTOR;
     run->span = p->size != 0 && p->size < run->capacity ? p->size : run->capacity;
     error = check_disk(run, why);
+    if (!error)
+        error = bench_check_calls(&run->device, p, 1, why);
     if (error)
         return error;
-    platform = vio_arena_platform(run->device.arena);
+    platform = vio_arena_platform(run->device.target.arena);
     run->memory = platform->dma_alloc(platform->ctx, run->memory_bytes, 4096, &run->addr);
     return run->memory != NULL ? 0 : -ENOMEM;
 }
@@ -378,11 +380,11 @@ static void close_run(struct run *run)
     free(run->worker);
     bench_disconnect(&run->device);
     if (run->memory != NULL) {
-        const struct vio_platform *platform = vio_arena_platform(run->device.arena);
+        const struct vio_platform *platform = vio_arena_platform(run->device.target.arena);
 
         platform->dma_free(platform->ctx, run->memory, run->memory_bytes, run->addr);
     }
-    vio_arena_destroy(run->device.arena);
+    target_free_memory(&run->device.target);
 }
 
 struct measured {
@@ -398,14 +400,14 @@ static json_t *result_json(const struct run *run, const struct measured *m)
     uint64_t count = m->reads.count + m->writes.count;
     double seconds = (double)m->elapsed / 1e9, per = count > 0 ? 1.0 / (double)count : 0;
 
-    return json_pack("{s:s, s:s, s:I, s:s, s:i, s:i, s:i, s:i, s:s, s:i, s:b, s:f, s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:o, s:o}",
+    return json_pack("{s:s, s:s, s:I, s:s, s:i, s:i, s:i, s:i, s:s, s:i, s:b, s:f, s:I, s:f, s:f, s:f, s:o, s:I, s:I, s:o, s:o}",
                      "target", p->target, "type", "blk", "capacity", (json_int_t)run->capacity, "ring",
                      vio_drvdev_has(run->device.d, VIRTIO_F_RING_PACKED) ? "packed" : "split", "queues", (int)p->queues,
                      "queue_size", (int)vio_drvdev_queue_size(run->device.d, 0), "depth", (int)p->depth, "block", (int)p->block,
                      "pattern", p->sequential ? "sequential" : "random", "reads_percent", (int)p->reads, "verified",
                      p->verify, "seconds", seconds, "requests", (json_int_t)count, "rate", (double)count / seconds,
                      "bytes_per_second", (double)count * p->block / seconds, "cpu_ns_per_request", (double)m->cpu * per,
-                     "peer_cpu_ns_per_request", (double)m->peer_cpu * per, "errors", (json_int_t)m->errors, "wrong_blocks",
+                     "peer_cpu_ns_per_request", bench_peer_json(&run->device, m->peer_cpu, count), "errors", (json_int_t)m->errors, "wrong_blocks",
                      (json_int_t)m->wrong, "read_latency_ns", bench_latency_json(&m->reads), "write_latency_ns",
                      bench_latency_json(&m->writes));
 }

@@ -38,6 +38,13 @@ json_t *bench_latency_json(const struct histogram *h)
                      (json_int_t)h->max, "histogram", buckets);
 }
 
+json_t *bench_peer_json(const struct bench_device *device, uint64_t cpu, uint64_t count)
+{
+    if (target_socket(&device->target) < 0)
+        return json_null();
+    return json_real(count > 0 ? (double)cpu / (double)count : 0);
+}
+
 /* The two times behind the name of the program, which may hold anything, ')' too. */
 uint64_t bench_peer_cpu(int socket)
 {

@@ -15,21 +15,16 @@
 
 int bench_connect(struct bench_device *device, const struct bench_params *p, uint32_t type, uint64_t bytes, char *why)
 {
-    struct vio_arena_params memory = { .size = bytes + (1 << 20), .small_pages = p->small_pages, .populate = true };
     struct target *target = &device->target;
-    int error = target_parse(target, p->target, why);
+    int error;
 
+    target->type = type;
+    error = target_parse(target, p->target, why); /* may know the type better */
     if (error)
         return error;
-    error = vio_arena_create(&memory, &device->arena);
-    if (error) {
-        snprintf(why, BENCH_WHY, "%s: no %llu bytes of memory to share: %s", p->target, (unsigned long long)memory.size,
-                 strerror(-error));
-        return error;
-    }
-    target->type = type;
-    target->arena = device->arena;
+    target->memory = (struct vio_arena_params){ .size = bytes + (1 << 20), .small_pages = p->small_pages, .populate = true };
     target->timeout_ms = p->timeout_ms;
+    target->queues = p->queues;
     target->queue_size_max = VIO_QUEUE_SIZE_MAX;
     return target_open(target, why);
 }
@@ -66,6 +61,22 @@ int bench_drive(struct bench_device *device, const struct bench_params *p, uint3
     if (error)
         snprintf(why, BENCH_WHY, "%s: %s", p->target, device->d == NULL ? strerror(-error) : vio_drvdev_why(device->d));
     return error;
+}
+
+int bench_check_calls(const struct bench_device *device, const struct bench_params *p, unsigned stride, char *why)
+{
+    for (unsigned i = 0; p->wait && i < p->queues; i++) {
+        int call = vio_drvdev_event_fd(device->d, (uint16_t)(i * stride));
+
+        if (call < 0)
+            snprintf(why, BENCH_WHY, "%s: the device has no interrupt to wait for: leave out --wait", p->target);
+        else if (i > 0 && call == vio_drvdev_event_fd(device->d, 0))
+            snprintf(why, BENCH_WHY, "%s: the device's queues share an interrupt: leave out --wait, or --queues", p->target);
+        else
+            continue;
+        return -ENOTSUP;
+    }
+    return 0;
 }
 
 void bench_disconnect(struct bench_device *device)

@@ -14,7 +14,7 @@
 
 enum { ROOM = 2048, SPARE = 1024, TRIALS = 24, HOPELESS = 64 };
 #define KEEPS_UP 0.9 /* of a rate: fewer came through in time, so that it is none that the device can do */
-#define NEAR 0.01     /* of the highest rate: the search ends */
+#define NEAR 0.01     /* of the rate between what goes and what does not: the search ends */
 
 /* One load, summed up. */
 struct measured {
@@ -82,7 +82,7 @@ static int open_device(struct net_run *run, char *why)
                  vio_drv_net_info(run->n).pairs);
         return -EINVAL;
     }
-    return 0;
+    return bench_check_calls(&run->device, p, 2, why);
 }
 
 static int make_worker(struct net_run *run, uint16_t pair)
@@ -121,7 +121,7 @@ static void close_run(struct net_run *run)
         free(run->worker[i].scratch);
     }
     free(run->worker);
-    vio_arena_destroy(run->device.arena);
+    target_free_memory(&run->device.target);
 }
 
 /* ------------------------------------------------------------------ one load */
@@ -241,24 +241,25 @@ static bool trial(struct net_run *run, struct search *s, double rate, char *why,
 /* First as fast as it goes; then at what came of that; then between what went and what did not. */
 static int search(struct net_run *run, struct search *s, char *why)
 {
-    double top, next;
+    double came, next;
     int error;
 
     run->flood = true;
     if (trial(run, s, 0, why, &error) || error)
         return error;
-    top = s->high = s->last.elapsed > 0 ? (double)s->last.sent / (s->last.elapsed + run->p->warmup) : 0;
-    next = s->last.rate;
-    for (unsigned i = 0; i < TRIALS && s->high - s->low > NEAR * top && next >= 1; i++) {
+    s->high = s->last.elapsed > 0 ? (double)s->last.sent / (s->last.elapsed + run->p->warmup) : 0;
+    next = came = s->last.rate;
+    for (unsigned i = 0; i < TRIALS && s->high - s->low > NEAR * s->high && next >= 1; i++) {
         if (trial(run, s, next, why, &error))
             s->low = next;
         else
             s->high = next;
         if (error)
             return error;
-        if (!s->found && next < top / HOPELESS)
+        if (!s->found && next < came / HOPELESS)
             break;
-        next = (s->low + s->high) / 2;
+        /* far apart: a device that is flooded may have said little of what it can do */
+        next = s->low > 0 && s->high > 4 * s->low ? 2 * s->low : (s->low + s->high) / 2;
     }
     return 0;
 }
@@ -282,7 +283,7 @@ static json_t *result_json(const struct net_run *run, const struct measured *m)
     const struct bench_params *p = run->p;
     double per = m->packets > 0 ? 1.0 / (double)m->packets : 0;
     struct vio_drvdev *d = run->device.d;
-    json_t *result = json_pack("{s:s, s:s, s:s, s:I, s:s, s:i, s:i, s:b, s:i, s:b, s:f, s:f, s:I, s:f, s:f, s:f, s:f, s:I}",
+    json_t *result = json_pack("{s:s, s:s, s:s, s:I, s:s, s:i, s:i, s:b, s:i, s:b, s:f, s:f, s:I, s:f, s:f, s:f, s:o, s:I}",
                                "target", p->target, "type", "net", "mode", modes[p->mode], "size", (json_int_t)p->size, "ring",
                                vio_drvdev_has(d, VIRTIO_F_RING_PACKED) ? "packed" : "split", "queues", (int)p->queues,
                                "queue_size", (int)vio_drvdev_queue_size(d, 0), "mergeable",
@@ -290,7 +291,7 @@ static json_t *result_json(const struct net_run *run, const struct measured *m)
                                p->verify, "wanted_rate", m->wanted, "seconds", m->elapsed, "packets", (json_int_t)m->packets,
                                "rate", m->rate, "bytes_per_second", m->elapsed > 0 ? (double)m->bytes / m->elapsed : 0,
                                "cpu_ns_per_packet", (double)m->cpu * per, "peer_cpu_ns_per_packet",
-                               (double)m->peer_cpu * per, "sent", (json_int_t)m->sent);
+                               bench_peer_json(&run->device, m->peer_cpu, m->packets), "sent", (json_int_t)m->sent);
 
     if (result == NULL)
         return NULL;

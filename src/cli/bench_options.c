@@ -75,8 +75,8 @@ static int print_help(void)
 {
     printf("usage: vio bench TARGET [OPTIONS]\n"
            "       vio bench --compare TARGET TARGET [OPTIONS]\n\n"
-           "Loads the device behind TARGET, which is written vhost-user:PATH, as its driver, and says how fast it is: requests or\n"
-           "packets a second, latency, CPU time. Whoever's device it is: vio's, qemu-storage-daemon's, DPDK's...\n"
+           "Loads the device behind TARGET, written " TARGET_SYNTAX ",\n"
+           "as its driver, and says how fast it is: requests or packets a second, latency, CPU time. Whoever's device it is: vio's, qemu-storage-daemon's, DPDK's...\n"
            "A disk is only written to with --reads below 100.\n\n");
     options_help(table, stdout);
     return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
@@ -262,9 +262,14 @@ static int take(const struct option_seen *seen, struct bench_job *job)
 static int check_all(struct bench_job *job)
 {
     struct bench_params *p = &job->params;
+    struct target target = { 0 };
+    char why[TARGET_WHY];
 
     if (job->targets == 0)
         return usage_error("vio bench", "no TARGET is named: vio bench vhost-user:PATH");
+    for (unsigned i = 0; i < job->targets; i++)
+        if (target_parse(&target, job->target[i], why) != 0)
+            return usage_error("vio bench", "%s", why);
     if (job->compare != (job->targets == BENCH_TARGETS_MAX))
         return usage_error("vio bench", job->compare ? "--compare wants two TARGETs" : "two TARGETs are for --compare");
     if (p->block % 512 != 0)

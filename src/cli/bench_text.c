@@ -60,6 +60,15 @@ static void print_histogram(const char *what, const json_t *l)
     }
 }
 
+/* what: "request". */
+static void print_cpu(const json_t *r, const char *what, const char *here, const char *there)
+{
+    printf("CPU a %s: %.0f ns here", what, bench_real(r, here));
+    if (json_is_real(json_object_get(r, there)))
+        printf(", %.0f ns in the device's process", bench_real(r, there));
+    printf("\n");
+}
+
 static void print_blk(const json_t *r)
 {
     double rate = bench_real(r, "rate");
@@ -69,8 +78,8 @@ static void print_blk(const json_t *r)
            bench_real(r, "queues") == 1 ? "one" : "several", json_string_value(json_object_get(r, "ring")),
            bench_real(r, "queues") == 1 ? "" : "s", (long long)bench_real(r, "queue_size"), (long long)bench_real(r, "depth"),
            (long long)bench_real(r, "block"), json_string_value(json_object_get(r, "pattern")), (long long)bench_real(r, "reads_percent"));
-    printf("  %.0f requests/s, %.1f MiB/s; CPU a request: %.0f ns here, %.0f ns in the device's process\n", rate,
-           bench_real(r, "bytes_per_second") / (1 << 20), bench_real(r, "cpu_ns_per_request"), bench_real(r, "peer_cpu_ns_per_request"));
+    printf("  %.0f requests/s, %.1f MiB/s; ", rate, bench_real(r, "bytes_per_second") / (1 << 20));
+    print_cpu(r, "request", "cpu_ns_per_request", "peer_cpu_ns_per_request");
     print_latency("reads", json_object_get(r, "read_latency_ns"));
     print_latency("writes", json_object_get(r, "write_latency_ns"));
     if (json_is_true(json_object_get(r, "verified")))
@@ -102,9 +111,8 @@ static void print_net(const json_t *r)
            json_string_value(json_object_get(r, "target")), (long long)bench_real(r, "size"), mode,
            bench_real(r, "queues") == 1 ? "one" : "several", json_string_value(json_object_get(r, "ring")),
            bench_real(r, "queues") == 1 ? "" : "s", (long long)bench_real(r, "queue_size"), (long long)bench_real(r, "burst"));
-    printf("  %.0f packets/s, %.1f Mbit/s; CPU a packet: %.0f ns here, %.0f ns in the device's process\n", bench_real(r, "rate"),
-           bench_real(r, "bytes_per_second") * 8 / 1e6, bench_real(r, "cpu_ns_per_packet"),
-           bench_real(r, "peer_cpu_ns_per_packet"));
+    printf("  %.0f packets/s, %.1f Mbit/s; ", bench_real(r, "rate"), bench_real(r, "bytes_per_second") * 8 / 1e6);
+    print_cpu(r, "packet", "cpu_ns_per_packet", "peer_cpu_ns_per_packet");
     if (search != NULL)
         print_search(r, search);
     print_latency("there and back", json_object_get(r, "latency_ns"));

@@ -137,6 +137,10 @@ static json_t *probe(const struct probe_params *params, struct target *target, c
 
     if (target_open(target, why) != 0)
         return NULL;
+    if (type != NULL && target->t->type != 0 && target->t->type != type->id) {
+        snprintf(why, TARGET_WHY, "%s is no %s: its type is %u", params->target, type->name, target->t->type);
+        return NULL;
+    }
     if (type == NULL && target->t->type != 0)
         type = config_type_of(target->t->type);
     if (target_look(target, type != NULL ? type->bytes : CONFIG_BYTES_MAX, why) != 0)
@@ -153,20 +157,13 @@ static json_t *probe(const struct probe_params *params, struct target *target, c
 
 json_t *probe_target(const struct probe_params *params, char *why)
 {
-    struct target target = { .timeout_ms = params->timeout_ms };
-    struct vio_arena_params memory = { .size = 1 << 20, .small_pages = true };
+    struct target target = { .timeout_ms = params->timeout_ms, .memory = { .size = 1 << 20, .small_pages = true } };
     json_t *answer;
-    int error = target_parse(&target, params->target, why);
 
-    if (error)
+    if (target_parse(&target, params->target, why) != 0)
         return NULL;
-    error = vio_arena_create(&memory, &target.arena);
-    if (error) {
-        snprintf(why, TARGET_WHY, "%s: no memory to share: %s", params->target, strerror(-error));
-        return NULL;
-    }
     answer = probe(params, &target, why);
     target_close(&target);
-    vio_arena_destroy(target.arena);
+    target_free_memory(&target);
     return answer;
 }

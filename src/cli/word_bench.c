@@ -184,7 +184,7 @@ static int find_type(struct bench_job *job)
     if (!error)
         job->type = target_type(&device.target, &guessed);
     bench_disconnect(&device);
-    vio_arena_destroy(device.arena);
+    target_free_memory(&device.target);
     if (error)
         fprintf(stderr, "vio bench: %s\n", why);
     else if (job->type == NULL)

@@ -26,8 +26,9 @@ enum { TIMEOUT_DEFAULT = 2000, TIMEOUT_MAX = 600000, NAME_COLUMN = 34 };
 static int print_help(void)
 {
     printf("usage: vio probe TARGET [OPTIONS]\n\n"
-           "Asks the device behind TARGET, which is written vhost-user:PATH, what it is: type, features (and which of them\n"
-           "vio's driver would take), queues, configuration by field, protocol features, memory slots, serial number.\n"
+           "Asks the device behind TARGET, written " TARGET_SYNTAX ",\n"
+           "what it is: type, features (and which of them vio's driver would take), queues, configuration by field, protocol\n"
+           "features, memory slots, serial number.\n"
            "The device is left as it was found.\n\nTypes:");
     for (unsigned i = 0; config_type_at(i) != NULL; i++)
         printf("%s%s", i == 13 ? "\n       " : " ", config_type_at(i)->name);
@@ -74,7 +75,8 @@ static void print_config(const json_t *answer)
     json_t *f;
 
     if (!json_is_object(config)) {
-        printf("  configuration: not shown (the device has none, or no CONFIG)\n");
+        printf("  configuration: %s\n", json_object_get(answer, "memory_slots") != NULL ?
+                                         "not shown (the device has none, or no CONFIG)" : "the device has none");
         return;
     }
     printf("  configuration (%lld bytes):\n", (long long)json_integer_value(json_object_get(config, "bytes")));
@@ -94,6 +96,7 @@ static void print_text(const json_t *answer)
     const json_t *type = json_object_get(answer, "type");
     const char *serial = json_string_value(json_object_get(answer, "serial"));
     const char *no_serial = json_string_value(json_object_get(answer, "serial_error"));
+    bool vhost_user = json_object_get(answer, "memory_slots") != NULL;
     size_t i;
     json_t *p;
 
@@ -103,10 +106,10 @@ static void print_text(const json_t *answer)
                json_is_true(json_object_get(answer, "type_guessed")) ? ", as its features look; --type=TYPE if not" : "");
     else
         printf("a device of a type that cannot be told from its features; --type=TYPE says it\n");
-    /* of a network device MQ's number is of pairs, as every front-end takes it */
-    printf("  queue%s: %lld\n", strcmp(text_of(type, "name"), "net") == 0 ? " pairs" : "s",
+    /* of a network device over vhost-user MQ's number is of pairs, as every front-end takes it */
+    printf("  queue%s: %lld\n", vhost_user && strcmp(text_of(type, "name"), "net") == 0 ? " pairs" : "s",
            (long long)json_integer_value(json_object_get(answer, "queues")));
-    if (json_object_get(answer, "memory_slots") != NULL)
+    if (vhost_user)
         printf("  memory slots: %lld\n", (long long)json_integer_value(json_object_get(answer, "memory_slots")));
     if (serial != NULL) {
         printf("  serial: ");
@@ -120,6 +123,8 @@ static void print_text(const json_t *answer)
     }
     print_config(answer);
     print_features(answer);
+    if (!vhost_user)
+        return;
     printf("  protocol features:");
     json_array_foreach(json_object_get(answer, "protocol_features"), i, p)
         printf(" %s", json_string_value(p));
@@ -171,6 +176,8 @@ int word_probe(int argc, char **argv)
 {
     struct options options = { .word = "vio probe", .table = table, .argc = argc, .argv = argv };
     struct probe_params params = { .timeout_ms = TIMEOUT_DEFAULT };
+    struct target target = { 0 };
+    char why[TARGET_WHY];
     struct option_seen seen;
     bool json = false;
     int more, status;
@@ -187,5 +194,5 @@ int word_probe(int argc, char **argv)
         return EXIT_USAGE;
     if (params.target == NULL)
         return usage_error("vio probe", "no TARGET is named: vio probe vhost-user:PATH");
-    return run(&params, json);
+    return target_parse(&target, params.target, why) == 0 ? run(&params, json) : usage_error("vio probe", "%s", why);
 }

@@ -127,6 +127,8 @@ def fails(target, *words, more=()):
 
 
 def test_nobody_there(folder):
+    fails("pci:ffff:ff:1f.7", "ffff:ff:1f.7")
+    fails("vhost:%s/node,cid=5" % folder, folder + "/node")
     path = os.path.join(folder, "s")
     fails(path, path, "No such file")
     open(path, "w").close()
@@ -152,10 +154,15 @@ def test_somebody_else_there(folder):
 def test_wrong_use(folder):
     for args, words in (([], ["no TARGET"]), (["tcp:localhost"], ["no TARGET", "vhost-user:PATH"]),
                         (["vhost-user:"], ["names no socket"]), (["vhost-user:/" + "x" * 200], ["at most"]),
-                        (["a", "b"], ["too many"]), (["/x", "--type=disk"], ["--type=disk"]),
-                        (["/x", "--timeout=0"], ["--timeout=0", "from 1"])):
+                        (["/a", "/b"], ["too many"]), (["/x", "--type=disk"], ["--type=disk"]),
+                        (["/x", "--timeout=0"], ["--timeout=0", "from 1"]), (["pci:"], ["names no function", "pci:DDDD"]),
+                        (["pci:00:04.0,modern"], ["modern", "there is legacy"]), (["vhost:,cid=3"], ["names no node"]),
+                        (["vhost:/dev/vhost-vsock"], ["a socket device cid=N"]), (["vhost:/dev/vhost-vsock,cid=x"], ["cid=x"]),
+                        (["vhost:/dev/x,cid=3,wwpn=naa.1"], ["one of tap, cid and wwpn"]),
+                        (["vhost:/dev/vhost-net,name=t"], ["name=t", "there are tap"]), (["vhost:/x,tap="], ["tap="]),
+                        (["pci:" + "0" * 600], ["too long"])):
         status, out, err = vio("probe", *args)
-        check(status in (1, 2) and out == "", "exit status %d of %s" % (status, args))
+        equal((status, out, len(err.splitlines())), (2, "", 1), "%s: %s" % (args, err))
         contains(err, *words)
 
 
