@@ -19,7 +19,8 @@
 
 enum { BENCH_WHY = TARGET_WHY };
 
-enum bench_net_mode { BENCH_OUT, BENCH_IN, BENCH_LOOP };
+/* out: to the device; in: from it; loop: there and back; ops: small operations, each its own. */
+enum bench_mode { BENCH_OUT, BENCH_IN, BENCH_LOOP, BENCH_OPS };
 
 struct bench_params {
     const char *target;
@@ -33,15 +34,18 @@ struct bench_params {
     uint32_t depth;           /* requests in flight on a queue; packets under way in a loop */
     bool verify;
     uint64_t seed;
-    uint64_t size;            /* block: only the first bytes of the disk, 0: all; network: bytes of a frame */
+    uint64_t size;            /* block: only the first bytes of the disk, 0: all; network: bytes of a frame; fs: of a file */
+    uint32_t block;           /* bytes of a request */
+    enum bench_mode mode;     /* but of block devices */
 
     /* block */
-    uint32_t block;
     unsigned reads;           /* percent; the rest are writes */
     bool sequential;
 
+    /* file system */
+    const char *directory;    /* where a directory is made and removed; "" the root */
+
     /* network */
-    enum bench_net_mode mode;
     unsigned burst;
     double rate;              /* packets a second in all; 0: as many as go */
     double loss;              /* of all packets, at most: the highest rate with that is looked for; negative: it is not */
@@ -51,6 +55,7 @@ struct bench_params {
 /* A run. NULL: the sentence is in why, BENCH_WHY bytes. */
 json_t *bench_blk(const struct bench_params *params, char *why);
 json_t *bench_net(const struct bench_params *params, char *why);
+json_t *bench_fs(const struct bench_params *params, char *why);
 
 /* ------------------------------------------------------------------ the device, open */
 
@@ -104,6 +109,8 @@ int bench_load(struct bench_load *load, struct bench_worker *first, size_t size,
 
 /* ------------------------------------------------------------------ numbers */
 
+/* What a mode is called. */
+const char *bench_mode_name(enum bench_mode mode);
 /* A latency summary in nanoseconds: {count, mean, min, p50, p90, p99, p99.9, max, histogram: [[upper, count]...]}. */
 json_t *bench_latency_json(const struct histogram *h);
 /* CPU time that the process at the other end of a socket has used, in ns; 0: not to be seen. */

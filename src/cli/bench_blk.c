@@ -13,6 +13,7 @@
 #include <vio/drv_blk.h>
 
 #include "cli/bench.h"
+#include "cli/pattern.h"
 #include "spec/blk.h"
 #include "spec/virtio.h"
 
@@ -80,32 +81,20 @@ static void write_block(const struct worker *w, uint8_t *to, uint64_t block, uin
 {
     uint32_t size = w->run->p->block;
     struct stamp stamp = { w->run->p->seed, block, generation, bench_mix(w->run->p->seed, block, generation) };
-    uint64_t word = stamp.sum;
 
     memcpy(to, &stamp, sizeof(stamp));
-    for (uint32_t at = STAMP; at + 8 <= size; at += 8) {
-        word = word * 0x5851f42d4c957f2du + 0x14057b7ef767814fu;
-        memcpy(to + at, &word, 8);
-    }
+    pattern_fill(to + STAMP, size - STAMP, stamp.sum);
 }
 
 static bool block_is(const struct worker *w, const uint8_t *from, uint64_t block, uint32_t generation)
 {
     uint32_t size = w->run->p->block;
     struct stamp stamp;
-    uint64_t word, seen;
+    uint64_t sum = bench_mix(w->run->p->seed, block, generation);
 
     memcpy(&stamp, from, sizeof(stamp));
-    word = bench_mix(w->run->p->seed, block, generation);
-    if (stamp.seed != w->run->p->seed || stamp.block != block || stamp.generation != generation || stamp.sum != word)
-        return false;
-    for (uint32_t at = STAMP; at + 8 <= size; at += 8) {
-        word = word * 0x5851f42d4c957f2du + 0x14057b7ef767814fu;
-        memcpy(&seen, from + at, 8);
-        if (seen != word)
-            return false;
-    }
-    return true;
+    return stamp.seed == w->run->p->seed && stamp.block == block && stamp.generation == generation && stamp.sum == sum &&
+           pattern_is(from + STAMP, size - STAMP, sum);
 }
 
 /* ------------------------------------------------------------------ one worker */

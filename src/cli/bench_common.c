@@ -24,6 +24,13 @@ uint64_t bench_mix(uint64_t a, uint64_t b, uint64_t c)
     return x * 0xd6e8feb86659fd93u;
 }
 
+const char *bench_mode_name(enum bench_mode mode)
+{
+    static const char *const names[] = { [BENCH_OUT] = "out", [BENCH_IN] = "in", [BENCH_LOOP] = "loop", [BENCH_OPS] = "ops" };
+
+    return names[mode];
+}
+
 json_t *bench_latency_json(const struct histogram *h)
 {
     json_t *buckets = json_array();

@@ -2,6 +2,8 @@
 /* Purpose: see cli/bench_frame.h. */
 #include "cli/bench_frame.h"
 
+#include "cli/pattern.h"
+
 enum { ETHERNET = 14, UDP = 34, PORT = 9 /* discard */, PROTOCOL_UDP = 17 };
 
 /* From 02:00:00:00:00:01 and 192.0.2.1 to number 2 of both, without a UDP checksum. */
@@ -54,34 +56,21 @@ static uint64_t first_word(const struct frame_stamp *s)
     return s->number * 0x9e3779b97f4a7c15u ^ s->sum;
 }
 
-static uint64_t next_word(uint64_t word)
-{
-    return word * 0x5851f42d4c957f2du + 0x14057b7ef767814fu;
-}
-
 void frame_fill(uint8_t *frame, uint32_t size)
 {
     struct frame_stamp s;
-    uint64_t word;
 
     memcpy(&s, frame + FRAME_STAMP, sizeof(s));
-    word = first_word(&s);
-    for (uint32_t at = FRAME_MIN; at < size; at += 8, word = next_word(word))
-        memcpy(frame + at, &word, size - at < 8 ? size - at : 8);
+    pattern_fill(frame + FRAME_MIN, size - FRAME_MIN, first_word(&s));
 }
 
 bool frame_whole(const uint8_t *frame, uint32_t size, const struct frame_stamp *stamp)
 {
     uint8_t made[FRAME_STAMP];
-    uint64_t word = first_word(stamp);
 
     make_head(made, size, stamp->mark & 0xff);
-    if (memcmp(frame + 12, made + 12, sizeof(made) - 12) != 0)
-        return false;
-    for (uint32_t at = FRAME_MIN; at < size; at += 8, word = next_word(word))
-        if (memcmp(frame + at, &word, size - at < 8 ? size - at : 8) != 0)
-            return false;
-    return true;
+    return memcmp(frame + 12, made + 12, sizeof(made) - 12) == 0 &&
+           pattern_is(frame + FRAME_MIN, size - FRAME_MIN, first_word(stamp));
 }
 
 static bool is_udp(const uint8_t *f, uint32_t held)

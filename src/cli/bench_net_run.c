@@ -279,12 +279,11 @@ static json_t *integrity_json(const struct bench_params *p, const struct measure
 
 static json_t *result_json(const struct net_run *run, const struct measured *m)
 {
-    static const char *const modes[] = { "out", "in", "loop" };
     const struct bench_params *p = run->p;
     double per = m->packets > 0 ? 1.0 / (double)m->packets : 0;
     struct vio_drvdev *d = run->device.d;
     json_t *result = json_pack("{s:s, s:s, s:s, s:I, s:s, s:i, s:i, s:b, s:i, s:b, s:f, s:f, s:I, s:f, s:f, s:f, s:o, s:I}",
-                               "target", p->target, "type", "net", "mode", modes[p->mode], "size", (json_int_t)p->size, "ring",
+                               "target", p->target, "type", "net", "mode", bench_mode_name(p->mode), "size", (json_int_t)p->size, "ring",
                                vio_drvdev_has(d, VIRTIO_F_RING_PACKED) ? "packed" : "split", "queues", (int)p->queues,
                                "queue_size", (int)vio_drvdev_queue_size(d, 0), "mergeable",
                                vio_drvdev_has(d, VIRTIO_NET_F_MRG_RXBUF), "burst", (int)run->worker[0].burst, "verified",

@@ -15,11 +15,11 @@ enum {
     OPT_TYPE, OPT_QUEUES, OPT_QUEUE_SIZE, OPT_PACKED, OPT_IN_ORDER, OPT_INDIRECT, OPT_EVENT_IDX, OPT_WAIT, OPT_SMALL_PAGES,
     OPT_TIME, OPT_WARMUP, OPT_COMPARE, OPT_REPEATS, OPT_HISTOGRAM, OPT_TIMEOUT, OPT_SEED, OPT_JSON, OPT_HELP,
     OPT_READS, OPT_BLOCK, OPT_DEPTH, OPT_SEQUENTIAL, OPT_VERIFY, OPT_SIZE,
-    OPT_MODE, OPT_BURST, OPT_RATE, OPT_LOSS, OPT_MRG_RXBUF,
+    OPT_MODE, OPT_BURST, OPT_RATE, OPT_LOSS, OPT_MRG_RXBUF, OPT_DIRECTORY,
 };
 
 static const struct option_text table[] = {
-    [OPT_TYPE] = { "type", "TYPE", "what the device is, blk or net, where it cannot be seen" },
+    [OPT_TYPE] = { "type", "TYPE", "what the device is, blk, net or fs, where it cannot be seen" },
     [OPT_QUEUES] = { "queues", "N", "queues (net: pairs of them), each driven by a thread of its own (default 1)" },
     [OPT_QUEUE_SIZE] = { "queue-size", "N", "entries of each queue (default 256)" },
     [OPT_PACKED] = { "packed", NULL, "packed queues, where the device has them" },
@@ -39,37 +39,44 @@ static const struct option_text table[] = {
     [OPT_HELP] = { "help", NULL, "show this" },
     [OPT_READS] = { "reads", "PERCENT", "blk: reads among the requests; the rest are writes, which destroy what is on the disk "
                                         "(default 100)" },
-    [OPT_BLOCK] = { "block", "SIZE", "blk: bytes of a request, whole sectors (default 4K)" },
+    [OPT_BLOCK] = { "block", "SIZE", "bytes of a request: blk: whole sectors (default 4K). fs: of a small file (4K), of one read or write of "
+                                     "a stream (64K)" },
     [OPT_DEPTH] = { "depth", "N", "blk: requests in flight on each queue (default 32). net, loop: packets under way on each "
-                                  "pair, without --rate (default 128); 1: one after the other" },
+                                  "pair, without --rate (default 128); 1: one after the other." },
     [OPT_SEQUENTIAL] = { "sequential", NULL, "blk: one block after the other, not anywhere" },
     [OPT_VERIFY] = { "verify", NULL, "blk: blocks that were written are checked where they are read. net: packets are numbered "
-                                     "and filled also when only sent, checked as a whole when received" },
+                                     "and filled also when only sent, checked as a whole when received. fs: streams are "
+                                     "checked too" },
     [OPT_SIZE] = { "size", "SIZE", "blk: use only the first SIZE bytes. net: bytes of a frame (default 64), or several sizes "
-                                   "with commas: one run each" },
+                                   "with commas: one run each. fs: bytes of the file of a stream (default 64M)" },
     [OPT_MODE] = { "mode", "MODE", "net: out: sends. in: receives what the device gives. loop (default): sends, and receives "
-                                   "what the device sends back: also latency, and what was lost" },
+                                   "what the device sends back: also latency, and what was lost. fs: ops (default): small files "
+                                   "from their making to their end. out, in: a stream into a file, out of one" },
     [OPT_BURST] = { "burst", "N", "net: packets given to the device at once, at most (default 32)" },
     [OPT_RATE] = { "rate", "N", "net, out and loop: packets a second of all queues together; else as many as go" },
     [OPT_LOSS] = { "loss", "SHARE", "net, loop: looks for the highest rate at which at most so many packets are lost: 0, 0.001% "
                                     "or 1e-5" },
     [OPT_MRG_RXBUF] = { "mrg-rxbuf", NULL, "net: MRG_RXBUF, where the device has it" },
+    [OPT_DIRECTORY] = { "directory", "PATH", "fs: where a directory is made, and removed again (default: the root)" },
     { NULL, NULL, NULL },
 };
 
 /* Types that an option is for; 0: all. */
-enum { BLK = 1, NET = 2 };
+enum { BLK = 1, NET = 2, FS = 4 };
 static const struct {
     unsigned char types;
 } only[] = {
-    [OPT_READS] = { BLK }, [OPT_BLOCK] = { BLK }, [OPT_SEQUENTIAL] = { BLK }, [OPT_MODE] = { NET }, [OPT_BURST] = { NET },
-    [OPT_RATE] = { NET }, [OPT_LOSS] = { NET }, [OPT_MRG_RXBUF] = { NET },
+    [OPT_READS] = { BLK }, [OPT_BLOCK] = { BLK | FS }, [OPT_SEQUENTIAL] = { BLK }, [OPT_MODE] = { NET | FS },
+    [OPT_BURST] = { NET }, [OPT_RATE] = { NET }, [OPT_LOSS] = { NET }, [OPT_MRG_RXBUF] = { NET }, [OPT_DIRECTORY] = { FS },
+    [OPT_QUEUES] = { BLK | NET }, [OPT_WAIT] = { BLK | NET },
+    [OPT_QUEUE_SIZE] = { BLK | NET }, [OPT_DEPTH] = { BLK | NET }, [OPT_SIZE] = { BLK | NET | FS },
+    [OPT_VERIFY] = { BLK | NET | FS },
 };
 
 static const struct {
     const char *name;
     unsigned char bit;
-} loaded[] = { { "blk", BLK }, { "net", NET } };
+} loaded[] = { { "blk", BLK }, { "net", NET }, { "fs", FS } };
 
 static int print_help(void)
 {
@@ -115,8 +122,8 @@ static int block(const char *text, struct bench_params *p)
 {
     uint64_t value;
 
-    if (spec_parse_size(text, &value) != 0 || value < 512 || value > 16 << 20)
-        return usage_error("vio bench", "--block=%s: a size such as 4K, from 512 to 16777216 bytes", text);
+    if (spec_parse_size(text, &value) != 0 || value < 1 || value > 16 << 20)
+        return usage_error("vio bench", "--block=%s: a size such as 4K, from 1 to 16777216 bytes", text);
     p->block = (uint32_t)value;
     return EXIT_DONE;
 }
@@ -143,15 +150,13 @@ static int sizes(const char *text, struct bench_job *job)
 
 static int mode(const char *text, struct bench_params *p)
 {
-    static const char *const names[] = { [BENCH_OUT] = "out", [BENCH_IN] = "in", [BENCH_LOOP] = "loop" };
-
-    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (strcmp(text, names[i]) == 0) {
-            p->mode = (enum bench_net_mode)i;
+    for (unsigned i = BENCH_OUT; i <= BENCH_OPS; i++) {
+        if (strcmp(text, bench_mode_name((enum bench_mode)i)) == 0) {
+            p->mode = (enum bench_mode)i;
             return EXIT_DONE;
         }
     }
-    return usage_error("vio bench", "--mode=%s: out, in or loop", text);
+    return usage_error("vio bench", "--mode=%s: out, in, loop or ops", text);
 }
 
 static int rate(const char *text, struct bench_params *p)
@@ -186,7 +191,7 @@ static int take_type(const char *text, struct bench_job *job)
             return EXIT_DONE;
         }
     }
-    return usage_error("vio bench", "--type=%s: there is a load for blk and net", text);
+    return usage_error("vio bench", "--type=%s: there is a load for blk, net and fs", text);
 }
 
 /* ------------------------------------------------------------------ what was given */
@@ -238,6 +243,7 @@ static int take(const struct option_seen *seen, struct bench_job *job)
     case OPT_BLOCK: return block(seen->value, p);
     case OPT_SIZE: return sizes(seen->value, job);
     case OPT_MODE: return mode(seen->value, p);
+    case OPT_DIRECTORY: p->directory = seen->value; return EXIT_DONE;
     case OPT_RATE: return rate(seen->value, p);
     case OPT_LOSS: return loss(seen->value, p);
     case OPT_TIME: return seconds("time", seen->value, 0.01, &p->seconds);
@@ -258,6 +264,20 @@ static int take(const struct option_seen *seen, struct bench_job *job)
     }
 }
 
+static bool given(const struct bench_job *job, int option)
+{
+    return job->given >> option & 1;
+}
+
+/* Options of one type alone say the type: some back-ends end when who only looked at them hangs up. */
+static void imply_type(struct bench_job *job)
+{
+    if (job->type != NULL)
+        return;
+    if (given(job, OPT_DIRECTORY) || (given(job, OPT_MODE) && job->params.mode == BENCH_OPS))
+        job->type = config_type_named("fs");
+}
+
 /* What is wrong whatever the device is. */
 static int check_all(struct bench_job *job)
 {
@@ -272,8 +292,6 @@ static int check_all(struct bench_job *job)
             return usage_error("vio bench", "%s", why);
     if (job->compare != (job->targets == BENCH_TARGETS_MAX))
         return usage_error("vio bench", job->compare ? "--compare wants two TARGETs" : "two TARGETs are for --compare");
-    if (p->block % 512 != 0)
-        return usage_error("vio bench", "--block=%u: whole 512-byte sectors", p->block);
     if ((p->queue_size & (p->queue_size - 1)) != 0 && !vio_features_has(p->ring, VIRTIO_F_RING_PACKED))
         return usage_error("vio bench", "--queue-size=%u: a power of two (virtio 1.4, 2.7), unless with --packed", p->queue_size);
     if (job->repeats == 0)
@@ -288,8 +306,8 @@ int bench_options_parse(struct bench_job *job, int argc, char **argv, bool *help
     int more, status;
 
     *job = (struct bench_job){
-        .params = { .timeout_ms = 5000, .seconds = 3, .warmup = 0.3, .queues = 1, .queue_size = 256, .block = 4096, .reads = 100,
-                    .seed = 1, .mode = BENCH_LOOP, .burst = 32, .loss = -1 },
+        .params = { .timeout_ms = 5000, .seconds = 3, .warmup = 0.3, .queues = 1, .queue_size = 256, .reads = 100, .seed = 1,
+                    .burst = 32, .loss = -1, .directory = "" },
     };
     *help = false;
     while ((more = options_next(&options, &seen)) > 0) {
@@ -300,20 +318,21 @@ int bench_options_parse(struct bench_job *job, int argc, char **argv, bool *help
         if (status != EXIT_DONE)
             return status;
     }
-    return more < 0 ? EXIT_USAGE : check_all(job);
+    if (more < 0)
+        return EXIT_USAGE;
+    imply_type(job);
+    return check_all(job);
 }
 
 /* ------------------------------------------------------------------ by the type of the device */
-
-static bool given(const struct bench_job *job, int option)
-{
-    return job->given >> option & 1;
-}
 
 static int check_blk(struct bench_job *job)
 {
     struct bench_params *p = &job->params;
 
+    p->block = p->block != 0 ? p->block : 4096;
+    if (p->block % 512 != 0)
+        return usage_error("vio bench", "--block=%u: whole 512-byte sectors", p->block);
     if (p->verify && p->reads == 100)
         return usage_error("vio bench", "--verify checks what was written: it goes with --reads below 100");
     if (job->nr_sizes > 1 || (job->nr_sizes == 1 && job->sizes[0] < 512))
@@ -326,6 +345,10 @@ static int check_net(struct bench_job *job)
 {
     struct bench_params *p = &job->params;
 
+    if (!given(job, OPT_MODE))
+        p->mode = BENCH_LOOP;
+    if (p->mode > BENCH_LOOP)
+        return usage_error("vio bench", "--mode=%s: of a network device out, in or loop", bench_mode_name(p->mode));
     for (unsigned i = 0; i < job->nr_sizes; i++)
         if (job->sizes[i] < FRAME_MIN || job->sizes[i] > FRAME_MAX)
             return usage_error("vio bench", "--size=%llu: a frame has %d to %d bytes", (unsigned long long)job->sizes[i],
@@ -344,6 +367,27 @@ static int check_net(struct bench_job *job)
     return EXIT_DONE;
 }
 
+static int check_fs(struct bench_job *job)
+{
+    struct bench_params *p = &job->params;
+
+    if (!given(job, OPT_MODE))
+        p->mode = BENCH_OPS;
+    if (p->mode == BENCH_LOOP)
+        return usage_error("vio bench", "--mode=%s: of a file system ops, out or in", bench_mode_name(p->mode));
+    if (p->mode == BENCH_OPS && (p->verify || job->nr_sizes > 0))
+        return usage_error("vio bench", "--%s is for streams: small files have --block bytes, and are verified always",
+                           p->verify ? "verify" : "size");
+    if (p->block == 0)
+        p->block = p->mode == BENCH_OPS ? 4096 : 64 << 10;
+    if (job->nr_sizes == 0)
+        job->sizes[job->nr_sizes++] = 64 << 20;
+    for (unsigned i = 0; i < job->nr_sizes; i++)
+        if (job->sizes[i] < p->block)
+            return usage_error("vio bench", "--size=%llu: a file holds one --block at least", (unsigned long long)job->sizes[i]);
+    return EXIT_DONE;
+}
+
 int bench_options_check(struct bench_job *job)
 {
     unsigned bit = 0;
@@ -353,13 +397,14 @@ int bench_options_check(struct bench_job *job)
         if (strcmp(job->type->name, loaded[i].name) == 0)
             bit = loaded[i].bit;
     if (bit == 0) {
-        fprintf(stderr, "vio bench: %s is %s: there is a load for blk and net\n", job->target[0], job->type->says);
+        fprintf(stderr, "vio bench: %s is %s: there is a load for blk, net and fs (--type=TYPE says which it is)\n",
+                job->target[0], job->type->says);
         return EXIT_FAILED;
     }
     for (unsigned i = 0; i < sizeof(only) / sizeof(only[0]); i++)
         if (given(job, (int)i) && only[i].types != 0 && !(only[i].types & bit))
             return usage_error("vio bench", "--%s is not for %s", table[i].name, job->type->says);
-    status = bit == BLK ? check_blk(job) : check_net(job);
+    status = bit == BLK ? check_blk(job) : bit == NET ? check_net(job) : check_fs(job);
     if (job->nr_sizes == 0)
         job->sizes[job->nr_sizes++] = 0;
     return status;

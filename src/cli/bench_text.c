@@ -60,10 +60,10 @@ static void print_histogram(const char *what, const json_t *l)
     }
 }
 
-/* what: "request". */
+/* what: "a request". */
 static void print_cpu(const json_t *r, const char *what, const char *here, const char *there)
 {
-    printf("CPU a %s: %.0f ns here", what, bench_real(r, here));
+    printf("CPU %s: %.0f ns here", what, bench_real(r, here));
     if (json_is_real(json_object_get(r, there)))
         printf(", %.0f ns in the device's process", bench_real(r, there));
     printf("\n");
@@ -79,7 +79,7 @@ static void print_blk(const json_t *r)
            bench_real(r, "queues") == 1 ? "" : "s", (long long)bench_real(r, "queue_size"), (long long)bench_real(r, "depth"),
            (long long)bench_real(r, "block"), json_string_value(json_object_get(r, "pattern")), (long long)bench_real(r, "reads_percent"));
     printf("  %.0f requests/s, %.1f MiB/s; ", rate, bench_real(r, "bytes_per_second") / (1 << 20));
-    print_cpu(r, "request", "cpu_ns_per_request", "peer_cpu_ns_per_request");
+    print_cpu(r, "a request", "cpu_ns_per_request", "peer_cpu_ns_per_request");
     print_latency("reads", json_object_get(r, "read_latency_ns"));
     print_latency("writes", json_object_get(r, "write_latency_ns"));
     if (json_is_true(json_object_get(r, "verified")))
@@ -112,7 +112,7 @@ static void print_net(const json_t *r)
            bench_real(r, "queues") == 1 ? "one" : "several", json_string_value(json_object_get(r, "ring")),
            bench_real(r, "queues") == 1 ? "" : "s", (long long)bench_real(r, "queue_size"), (long long)bench_real(r, "burst"));
     printf("  %.0f packets/s, %.1f Mbit/s; ", bench_real(r, "rate"), bench_real(r, "bytes_per_second") * 8 / 1e6);
-    print_cpu(r, "packet", "cpu_ns_per_packet", "peer_cpu_ns_per_packet");
+    print_cpu(r, "a packet", "cpu_ns_per_packet", "peer_cpu_ns_per_packet");
     if (search != NULL)
         print_search(r, search);
     print_latency("there and back", json_object_get(r, "latency_ns"));
@@ -126,16 +126,48 @@ static void print_net(const json_t *r)
     printf("\n");
 }
 
+static void print_fs(const json_t *r)
+{
+    bool small = strcmp(json_string_value(json_object_get(r, "mode")), "ops") == 0;
+    const char *op;
+    json_t *latency;
+
+    printf("%s: a file system, mode %s, %lld bytes %s\n", json_string_value(json_object_get(r, "target")),
+           json_string_value(json_object_get(r, "mode")), (long long)bench_real(r, "block"), small ? "a file" : "at a time");
+    printf("  %.0f operations/s, %.1f MiB/s; ", bench_real(r, "rate"), bench_real(r, "bytes_per_second") / (1 << 20));
+    print_cpu(r, "an operation", "cpu_ns_per_request", "peer_cpu_ns_per_request");
+    json_object_foreach(json_object_get(r, "operations"), op, latency)
+        print_latency(op, latency);
+    if (json_is_true(json_object_get(r, "verified")))
+        printf("  %lld times something else was read than was written\n", (long long)bench_real(r, "wrong_blocks"));
+}
+
+/* By the operation, of a file system. */
+static void print_histograms(const json_t *all)
+{
+    const char *op;
+    json_t *latency;
+
+    json_object_foreach((json_t *)(uintptr_t)all, op, latency)
+        print_histogram(op, latency);
+}
+
 void bench_print(const json_t *r, bool histogram)
 {
     static const struct {
         const char *key, *says;
     } kinds[] = { { "read_latency_ns", "reads" }, { "write_latency_ns", "writes" }, { "latency_ns", "there and back" } };
 
-    if (strcmp(json_string_value(json_object_get(r, "type")), "blk") == 0)
-        print_blk(r);
-    else
-        print_net(r);
+    static const struct {
+        const char *type;
+        void (*print)(const json_t *r);
+    } types[] = { { "blk", print_blk }, { "net", print_net }, { "fs", print_fs } };
+
+    for (unsigned i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+        if (strcmp(json_string_value(json_object_get(r, "type")), types[i].type) == 0)
+            types[i].print(r);
+    if (histogram)
+        print_histograms(json_object_get(r, "operations"));
     for (unsigned i = 0; histogram && i < sizeof(kinds) / sizeof(kinds[0]); i++)
         print_histogram(kinds[i].says, json_object_get(r, kinds[i].key));
 }

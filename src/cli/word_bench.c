@@ -126,9 +126,22 @@ static int report(const struct bench_job *job, const struct group *groups)
     return status == EXIT_DONE && wrong ? EXIT_FAILED : status;
 }
 
+static json_t *(*load_of(const char *type))(const struct bench_params *, char *)
+{
+    static const struct {
+        const char *type;
+        json_t *(*load)(const struct bench_params *, char *);
+    } loads[] = { { "blk", bench_blk }, { "net", bench_net }, { "fs", bench_fs } };
+    unsigned i = 0;
+
+    while (strcmp(loads[i].type, type) != 0) /* one of them: bench_options_check() */
+        i++;
+    return loads[i].load;
+}
+
 static int run_group(struct bench_job *job, struct group *g)
 {
-    json_t *(*load)(const struct bench_params *, char *) = strcmp(job->type->name, "blk") == 0 ? bench_blk : bench_net;
+    json_t *(*load)(const struct bench_params *, char *) = load_of(job->type->name);
     char why[BENCH_WHY];
 
     for (unsigned i = 0; i < job->repeats; i++) {

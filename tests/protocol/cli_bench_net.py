@@ -222,7 +222,7 @@ def test_wrong_use(folder):
     path, disk = os.path.join(folder, "s"), os.path.join(folder, "d")
     serve = Serve(folder, "net,echo,pairs=2,vhost-user=" + path, "blk,null=1M,vhost-user=" + disk)
     for status, args, words in (
-            (2, [path, "--mode=both"], ["--mode=both", "out, in or loop"]),
+            (2, [path, "--mode=both"], ["--mode=both", "out, in, loop"]),
             (2, [path, "--size=59"], ["--size=59", "60 to"]),
             (2, [path, "--size=64,,128"], ["--size=64,,128"]),
             (2, [path, "--size=64,70000"], ["--size=70000"]),
