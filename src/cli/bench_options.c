@@ -82,8 +82,10 @@ static int print_help(void)
 {
     printf("usage: vio bench TARGET [OPTIONS]\n"
            "       vio bench --compare TARGET TARGET [OPTIONS]\n\n"
-           "Loads the device behind TARGET, written " TARGET_SYNTAX ",\n"
-           "as its driver, and says how fast it is: requests or packets a second, latency, CPU time. Whoever's device it is: vio's, qemu-storage-daemon's, DPDK's...\n"
+           "Loads the device behind TARGET, written\n"
+           "    " TARGET_SYNTAX ",\n"
+           "as its driver, and says how fast it is: requests or packets a second, latency, CPU time.\n"
+           "Whoever's device it is: vio's, qemu-storage-daemon's, DPDK's...\n"
            "A disk is only written to with --reads below 100.\n\n");
     options_help(table, stdout);
     return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;

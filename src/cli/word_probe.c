@@ -26,9 +26,10 @@ enum { TIMEOUT_DEFAULT = 2000, TIMEOUT_MAX = 600000, NAME_COLUMN = 34 };
 static int print_help(void)
 {
     printf("usage: vio probe TARGET [OPTIONS]\n\n"
-           "Asks the device behind TARGET, written " TARGET_SYNTAX ",\n"
-           "what it is: type, features (and which of them vio's driver would take), queues, configuration by field, protocol\n"
-           "features, memory slots, serial number.\n"
+           "Asks the device behind TARGET, written\n"
+           "    " TARGET_SYNTAX ",\n"
+           "what it is: type, features (and which of them vio's driver would take), queues, configuration by\n"
+           "field, protocol features, memory slots, serial number.\n"
            "The device is left as it was found.\n\nTypes:");
     for (unsigned i = 0; config_type_at(i) != NULL; i++)
         printf("%s%s", i == 13 ? "\n       " : " ", config_type_at(i)->name);
