@@ -47,9 +47,9 @@ struct vio_vhost_kernel_params {
 
 /*
  * Opens the node and agrees with the kernel upon everything but features and queues. Strings are copied.
- * why: VIO_DRV_WHY bytes for a sentence, or NULL. -EINVAL: parameters that cannot be; -ENOENT, -ENXIO, -ENODEV: no such node, or no
- * module behind it; -EACCES, -EPERM: it may not be opened; -EBUSY: the tap is in use; -EADDRINUSE: the CID is; -ENOTSUP: a
- * kernel too old for virtio 1; or the errno of what failed.
+ * why: VIO_DRV_WHY bytes for a sentence, or NULL. -EINVAL: parameters that cannot be, a physical arena among them; -ENOENT,
+ * -ENXIO, -ENODEV: no such node, or no module behind it; -EACCES, -EPERM: it may not be opened; -EBUSY: the tap is in use;
+ * -EADDRINUSE: the CID is; -ENOTSUP: a kernel too old for virtio 1; or the errno of what failed.
  * What is not in a transport of this kind: the packed ring, and for SCSI and sockets the reset of one queue. A socket device's
  * event queue is there, and nothing comes on it. A SCSI target that is not there is told when the device starts (DRIVER_OK), by a
  * driver that fails.

@@ -365,6 +365,8 @@ int vk_create(const struct vio_vhost_kernel_params *params, const struct vk_sys 
                        params->type);
     if (params->arena == NULL || (params->node != NULL && strlen(params->node) >= sizeof(v->node_name)))
         return vio_why(-EINVAL, why, VIO_DRV_WHY, "no memory for rings was given, or the name of the node is too long");
+    if (vio_arena_region(params->arena).physical)
+        return vio_why(-EINVAL, why, VIO_DRV_WHY, "the kernel takes memory as one region, which physical addresses are not");
     v = make(params, kind, sys);
     if (v == NULL)
         return vio_why(-ENOMEM, why, VIO_DRV_WHY, "out of memory");
