@@ -96,6 +96,16 @@ double bench_line_ns(int here, int there)
     return (double)window[WINDOWS / 2] / TURNS / 2;
 }
 
+uint32_t bench_latency_part(const struct bench_latency *l, double part)
+{
+    uint64_t seen = 0, wanted = (uint64_t)((double)l->count * part);
+    uint32_t i;
+
+    for (i = 0; i < BENCH_LATENCY_STEPS - 1 && (seen += l->step[i]) <= wanted; i++)
+        ;
+    return i * BENCH_LATENCY_STEP_NS;
+}
+
 uint64_t bench_number(const char *option, const char *text)
 {
     char *end;
@@ -138,26 +148,26 @@ void *bench_memory(uint64_t size, enum bench_pages *pages)
     return at;
 }
 
-static void *map_memfd(uint64_t size, unsigned flags)
+static void *map_memfd(uint64_t size, unsigned flags, int *fd)
 {
-    int fd = memfd_create("vio-bench", MFD_CLOEXEC | flags);
     void *at = MAP_FAILED;
 
-    if (fd >= 0 && ftruncate(fd, (off_t)size) == 0)
-        at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (fd >= 0)
-        close(fd);
+    *fd = memfd_create("vio-bench", MFD_CLOEXEC | flags);
+    if (*fd >= 0 && ftruncate(*fd, (off_t)size) == 0)
+        at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+    if (at == MAP_FAILED && *fd >= 0)
+        close(*fd);
     return at;
 }
 
-void *bench_shared_memory(uint64_t size, enum bench_pages *pages)
+void *bench_shared_memory(uint64_t size, enum bench_pages *pages, int *fd)
 {
     uint64_t huge = UINT64_C(2) << 20, whole = (size + huge - 1) & ~(huge - 1);
-    void *at = map_memfd(whole, MFD_HUGETLB);
+    void *at = map_memfd(whole, MFD_HUGETLB, fd);
 
     *pages = BENCH_PAGES_HUGETLB;
     if (at == MAP_FAILED) {
-        at = map_memfd(whole, 0);
+        at = map_memfd(whole, 0, fd);
         *pages = BENCH_PAGES_SMALL;
     }
     if (at == MAP_FAILED)

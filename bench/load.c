@@ -8,8 +8,6 @@
 #include "common.h"
 #include "spec/blk.h"
 
-enum { BUCKETS = 65536, BUCKET_NS = 16 }; /* latencies up to 1 ms; what is above counts as that */
-
 struct load {
     const struct load_params *p;
     struct load_result *r;
@@ -17,7 +15,7 @@ struct load {
     struct vio_drvblk_op *ops; /* by token; only the sector changes */
     struct vio_buf *buffers;
     uint64_t *started;
-    uint32_t *histogram;
+    struct bench_latency *latency;
     uint64_t random;
     uint64_t blocks;
     uint64_t next; /* block, while filling */
@@ -65,7 +63,7 @@ static void prepare(struct load *l, const struct load_params *p)
     l->ops = allocate(p->depth, sizeof(*l->ops));
     l->buffers = allocate(p->depth, sizeof(*l->buffers));
     l->started = allocate(p->depth, sizeof(*l->started));
-    l->histogram = allocate(BUCKETS, sizeof(*l->histogram));
+    l->latency = allocate(1, sizeof(*l->latency));
     for (uint32_t i = 0; i < p->depth; i++) {
         l->buffers[i] = (struct vio_buf){ data + (uint64_t)i * p->block, p->block };
         l->ops[i] = (struct vio_drvblk_op){
@@ -98,11 +96,8 @@ static void count_latencies(struct load *l, const uint64_t *tokens, unsigned n)
 {
     uint64_t now = bench_now_ns();
 
-    for (unsigned i = 0; i < n; i++) {
-        uint64_t bucket = (now - l->started[tokens[i]]) / BUCKET_NS;
-
-        l->histogram[bucket < BUCKETS ? bucket : BUCKETS - 1]++;
-    }
+    for (unsigned i = 0; i < n; i++)
+        bench_latency_add(l->latency, now - l->started[tokens[i]]);
 }
 
 /* The tokens of finished requests; waits for at least one. */
@@ -148,22 +143,12 @@ static unsigned collect(struct load *l, uint64_t *tokens)
     }
 }
 
-static uint32_t percentile(const struct load *l, double part)
-{
-    uint64_t seen = 0, wanted = (uint64_t)((double)l->r->requests * part);
-    uint32_t i;
-
-    for (i = 0; i < BUCKETS - 1 && (seen += l->histogram[i]) <= wanted; i++)
-        ;
-    return i * BUCKET_NS;
-}
-
 static void forget(struct load *l)
 {
     free(l->ops);
     free(l->buffers);
     free(l->started);
-    free(l->histogram);
+    free(l->latency);
     free(l->client);
 }
 
@@ -225,9 +210,9 @@ void load_run(const struct load_params *params, struct load_result *result)
         collect(&l, tokens);
     result->requests = start;
     if (params->latency) {
-        result->p50_ns = percentile(&l, 0.5);
-        result->p99_ns = percentile(&l, 0.99);
-        result->p999_ns = percentile(&l, 0.999);
+        result->p50_ns = bench_latency_part(l.latency, 0.5);
+        result->p99_ns = bench_latency_part(l.latency, 0.99);
+        result->p999_ns = bench_latency_part(l.latency, 0.999);
     }
     forget(&l);
 }

@@ -19,9 +19,10 @@ PLAIN = (FORMS[0], FORMS[2])
 
 class Net:
     """A network device behind each of its sockets: vio's (spec) or DPDK's (peer), and what the driver does with it."""
-    def __init__(self, name, mode, sockets=1, spec=None, peer=None, poll="on", huge=True, driver=()):
+    def __init__(self, name, mode, sockets=1, spec=None, peer=None, poll="on", huge=True, driver=(),
+                 program="vio-bench-net"):
         self.name, self.mode, self.spec, self.peer, self.poll, self.huge = name, mode, spec, peer, poll, huge
-        self.nr_sockets, self.driver = sockets, list(driver)
+        self.nr_sockets, self.driver, self.program = sockets, list(driver), program
 
     def sockets(self, bench):
         return [os.path.join(bench.work, "net%d.sock" % n) for n in range(self.nr_sockets)]
@@ -38,7 +39,7 @@ class Net:
 
     def driver_command(self, bench, ring, arguments):
         o = bench.options
-        return [os.path.join(bench.programs, "vio-bench-net"), *("--socket=" + s for s in self.sockets(bench)),
+        return [os.path.join(bench.programs, self.program), *("--socket=" + s for s in self.sockets(bench)),
                 "--mode=" + self.mode, "--cpu=%d" % o.cpu, "--peer-cpu=%d" % o.peer_cpu, "--seconds=%g" % o.seconds,
                 "--warmup=%g" % (o.seconds / 4), "--queue-size=%d" % ring, *self.pages(bench), *self.driver, *arguments]
 
@@ -227,20 +228,20 @@ def suite_net(bench):
                     for form, flags in PLAIN if vio.mode == "pass" else FORMS:
                         case = "%s, %d B, ring %d, %s" % (what, size, ring, form)
                         if wanted(bench, case):
-                            net_case(bench, case, vio, peer, goal, ring, ["--size=%d" % size, *flags])
+                            net_case(bench, "net", case, vio, peer, goal, ring, ["--size=%d" % size, *flags])
 
 
-def net_case(bench, case, vio, peer, goal, ring, arguments):
+def net_case(bench, suite, case, vio, peer, goal, ring, arguments):
     takers = {d.name: lambda d=d: sample_net(bench, d, ring, arguments) for d in (vio, peer)}
-    medians = repeat("net", case, takers, bench)
-    table(bench, "net", case, medians, peer.name)
-    verdict(bench, "net", case, vio.name, ratio(medians[vio.name], medians[peer.name]), goal, peer.name)
-    print_waits(bench, "net", case, (vio, peer), ring, arguments)
+    medians = repeat(suite, case, takers, bench)
+    table(bench, suite, case, medians, peer.name)
+    verdict(bench, suite, case, vio.name, ratio(medians[vio.name], medians[peer.name]), goal, peer.name)
+    print_waits(bench, suite, case, (vio, peer), ring, arguments)
     if vio.mode == "rx":
         # apart from the rate: reading what came costs the driver something
         sample = sample_net(bench, vio, ring, ["--check", *arguments])
         wrong = None if sample is None else sample["lost"] + sample["disordered"] + sample["foreign"]
-        verdict(bench, "net", case, "lost or out of order", wrong, 0, "frames", higher=False)
+        verdict(bench, suite, case, "lost or out of order", wrong, 0, "frames", higher=False)
 
 
 def suite_pages(bench):

@@ -2,7 +2,8 @@
 /*
  * Purpose: loads a network device behind a vhost-user socket with DPDK's own driver (virtio-user), and says how fast
  * it is as one line of JSON. Where it sits: bench/; it knows DPDK and nothing of vio: any device is loaded alike.
- * Threads: one, pinned; it never sleeps, but with --rate or --window it yields where it has to wait.
+ * Threads: one, pinned; it never sleeps, but with --rate or --window it yields where it has to wait, unless --peer-cpu says that the
+ * device has a CPU of its own.
  */
 #include <getopt.h>
 #include <rte_cycles.h>
@@ -159,7 +160,7 @@ static void turn(struct run *r)
         transmit(r, NET_BURST);
     if (r->o->mode == MODE_PASS || (r->o->mode == MODE_RX && move))
         receive(r);
-    if (!move)
+    if (!move && r->o->peer_cpu < 0)
         sched_yield();
 }
 

@@ -26,7 +26,7 @@ static const char usage[] =
     "  --packed             packed queue; --in-order: IN_ORDER; --mrg-rxbuf: MRG_RXBUF; --event-idx: EVENT_IDX\n"
     "  --queue-size=N       entries of each queue (256)\n"
     "  --seconds=S          how long to measure (1), after --warmup=S (0.2)\n"
-    "  --small-pages        no huge pages\n"
+    "  --no-huge            small pages\n"
     "  --cpu=N --peer-cpu=N pins us; measures the distance to the device's CPU before and after\n";
 
 enum { BURST = 32, BUFFERS = 1536, ROOM = 2048, NUMBER = 42, PATIENCE = 20, LATENCIES = 1 << 20 };
@@ -41,7 +41,7 @@ struct options {
     uint32_t size;
     uint16_t queue_size;
     unsigned window;
-    bool check, small_pages;
+    bool check, no_huge;
     double seconds, warmup;
     int cpu, peer_cpu;
 };
@@ -56,6 +56,7 @@ struct run {
     struct vio_net_pool *tx_pool, *rx_pool;
     uint64_t number, all_sent, all_received;
     uint64_t sent, received, bytes, lost, disordered, foreign, expected;
+    uint64_t offers, blocked, asks, empty; /* bursts to send and those not taken in full, to receive and those with nothing */
     bool begun;
     uint32_t *latency;
     unsigned nr_latency;
@@ -135,10 +136,12 @@ static unsigned receive(struct run *r)
 
     for (unsigned i = 0; i < n; i++)
         r->bytes += got[i]->len;
-    if (r->o->check)
+    if (r->o->check || r->o->mode == MODE_PASS) /* as vio-bench-net does with a window */
         for (unsigned i = 0; i < n; i++)
             note(r, got[i]);
     vio_net_pool_give(r->rx_pool, got, n);
+    r->asks++;
+    r->empty += n == 0;
     r->received += n;
     r->all_received += n;
     refill(r);
@@ -154,8 +157,11 @@ static void transmit(struct run *r, unsigned burst)
         n = vio_drv_net_send_done(r->n, 0, bufs, 256);
         vio_net_pool_give(r->tx_pool, bufs, n);
     }
-    if (!vio_net_pool_take(r->tx_pool, bufs, burst))
+    r->offers++;
+    if (!vio_net_pool_take(r->tx_pool, bufs, burst)) {
+        r->blocked++;
         return;
+    }
     if (r->o->mode >= MODE_PASS)
         for (unsigned i = 0; i < burst; i++, r->number++)
             memcpy(vio_net_buf_data(bufs[i]) + NUMBER, &r->number, sizeof(r->number));
@@ -163,6 +169,7 @@ static void transmit(struct run *r, unsigned burst)
     vio_net_pool_give(r->tx_pool, bufs + n, burst - n);
     if (r->o->mode >= MODE_PASS)
         r->number -= burst - n;
+    r->blocked += n < burst;
     r->sent += n;
     r->all_sent += n;
 }
@@ -265,6 +272,8 @@ static void print(struct run *r, uint64_t ns)
            (double)packets * 1e3 / (double)ns, (double)ns / 1e9, r->sent, r->received);
     printf(", \"mean_bytes\": %.1f", o->mode == MODE_TX ? (double)o->size :
                                      r->received > 0 ? (double)r->bytes / (double)r->received : 0.0);
+    printf(", \"offers\": %" PRIu64 ", \"blocked\": %" PRIu64 ", \"asks\": %" PRIu64 ", \"empty\": %" PRIu64, r->offers, r->blocked,
+           r->asks, r->empty);
     if (o->mode == MODE_PASS)
         printf(", \"missing\": %" PRIu64, settle(r));
     if (o->check)
@@ -284,7 +293,7 @@ static void print(struct run *r, uint64_t ns)
 static void start(struct run *r)
 {
     const struct options *o = r->o;
-    struct vio_arena_params memory = { .size = 16 << 20, .small_pages = o->small_pages, .populate = true };
+    struct vio_arena_params memory = { .size = 16 << 20, .small_pages = o->no_huge, .populate = true };
     struct vio_drv_net_params wanted = { .queue_size = o->queue_size };
     struct vio_vud_params params = { .path = o->socket, .fd = -1, .type = VIRTIO_ID_NET };
     struct vio_transport *t;
@@ -313,7 +322,7 @@ static void start(struct run *r)
 }
 
 enum { O_SOCKET = 1, O_MODE, O_SIZE, O_CHECK, O_PACKED, O_IN_ORDER, O_MRG_RXBUF, O_EVENT_IDX, O_QUEUE_SIZE, O_SECONDS, O_WARMUP,
-       O_SMALL_PAGES, O_CPU, O_PEER_CPU, O_WINDOW };
+       O_NO_HUGE, O_CPU, O_PEER_CPU, O_WINDOW };
 
 static const struct option long_options[] = {
     { "socket", required_argument, NULL, O_SOCKET },
@@ -327,7 +336,7 @@ static const struct option long_options[] = {
     { "queue-size", required_argument, NULL, O_QUEUE_SIZE },
     { "seconds", required_argument, NULL, O_SECONDS },
     { "warmup", required_argument, NULL, O_WARMUP },
-    { "small-pages", no_argument, NULL, O_SMALL_PAGES },
+    { "no-huge", no_argument, NULL, O_NO_HUGE },
     { "cpu", required_argument, NULL, O_CPU },
     { "peer-cpu", required_argument, NULL, O_PEER_CPU },
     { "window", required_argument, NULL, O_WINDOW },
@@ -351,7 +360,7 @@ static void set_option(struct options *o, int option)
     case O_QUEUE_SIZE: o->queue_size = (uint16_t)bench_number("--queue-size", optarg); break;
     case O_SECONDS: o->seconds = atof(optarg); break;
     case O_WARMUP: o->warmup = atof(optarg); break;
-    case O_SMALL_PAGES: o->small_pages = true; break;
+    case O_NO_HUGE: o->no_huge = true; break;
     case O_CPU: o->cpu = (int)bench_number("--cpu", optarg); break;
     case O_PEER_CPU: o->peer_cpu = (int)bench_number("--peer-cpu", optarg); break;
     case O_WINDOW: o->window = (unsigned)bench_number("--window", optarg); break;
@@ -391,7 +400,7 @@ int main(int argc, char **argv)
     start(&r);
     wait_for_traffic(&r);
     run(&r, o.warmup);
-    r.sent = r.received = r.bytes = 0;
+    r.sent = r.received = r.bytes = r.offers = r.blocked = r.asks = r.empty = 0;
     r.nr_latency = 0;
     ns = run(&r, o.seconds);
     print(&r, ns);

@@ -50,7 +50,8 @@ static const char *run_memcpy(const struct options *o, struct count *count)
 {
     enum bench_pages pages, buffer_pages;
     uint8_t *disk = bench_memory(o->size, &pages);
-    uint8_t *buffers = bench_shared_memory((uint64_t)o->depth * o->block, &buffer_pages);
+    int fd;
+    uint8_t *buffers = bench_shared_memory((uint64_t)o->depth * o->block, &buffer_pages, &fd);
     uint64_t random = UINT64_C(0x9e3779b97f4a7c15), blocks = blocks_of(o), start = bench_now_ns();
     uint64_t limit = start + (uint64_t)(o->seconds * 1e9);
 

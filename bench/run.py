@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 
+from driver import suite_driver
 from harness import (MIB, Bench, context_switches, cpu_seconds, header, huge_bytes, ratio, repeat, settled, table,
                      verdict)
 from net import suite_adaptive, suite_latency, suite_net, suite_pages
@@ -23,8 +24,8 @@ from tap import suite_tap
 
 DEPTHS = (1, 32, 128)
 SUITES = ("limit", "null", "tmpfs", "cached", "uncached", "direct", "ram", "ring", "idle", "net", "pages", "latency",
-          "adaptive", "tap")
-NETWORK = ("net", "pages", "latency", "adaptive", "tap")
+          "adaptive", "tap", "driver")
+NO_QSD = ("net", "pages", "latency", "adaptive", "tap", "driver")
 
 
 # ---------------------------------------------------------------- the devices that are compared
@@ -360,7 +361,8 @@ def arguments():
     parser.add_argument("--data", help="folder for files on disk (BUILD/bench/data)")
     parser.add_argument("--tmpfs", default="/dev/shm")
     parser.add_argument("--net-ring", default="256,1024", help="entries of a network device's queues (256,1024)")
-    parser.add_argument("--case", default="", help="network: only the cases with this text in their name")
+    parser.add_argument("--blkio-root", help="driver: folder of a system that has libblkio, where this one has none")
+    parser.add_argument("--case", default="", help="network, driver: only the cases with this text in their name")
     parser.add_argument("--large", type=int, default=4096, help="MiB of the file that is not cached")
     options = parser.parse_args()
     options.net_ring = [int(n) for n in options.net_ring.split(",")]
@@ -373,7 +375,7 @@ def arguments():
 def main():
     options = arguments()
     bench = Bench(options)
-    if bench.qsd is None and not set(options.only.split(",")) <= set(NETWORK):
+    if bench.qsd is None and not set(options.only.split(",")) <= set(NO_QSD):
         sys.exit("bench: qemu-storage-daemon is not installed: scripts/install-deps.sh bench")
     bench.qsd_name = first_line(bench.qsd, "--version") if bench.qsd else "no qemu-storage-daemon"
     about = environment(bench)
