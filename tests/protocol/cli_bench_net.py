@@ -105,7 +105,7 @@ def test_from_one_to_another(folder):
     try:
         r = one(b, "--mode=in", "--verify")
         equal((r["corrupted"], r["duplicated"]), (0, 0))
-        equal(r["bytes_per_second"] / r["rate"], 200)
+        equal(round(r["bytes_per_second"] / r["rate"], 6), 200)
     finally:
         sender.kill()
         sender.wait()
