@@ -27,7 +27,7 @@ def system_with_blkio(bench):
         return [built] if os.path.exists(built) else None
     folder = subprocess.run(["gcc", "-print-multiarch"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
     libraries = os.path.join(root, "usr/lib", folder)
-    loader = next((os.path.join(root, p) for p in ("lib64/ld-linux-x86-64.so.2", "lib/ld-linux-aarch64.so.1")
+    loader = next((os.path.join(root, p) for p in ("usr/lib64/ld-linux-x86-64.so.2", "usr/lib/ld-linux-aarch64.so.1")
                    if os.path.exists(os.path.join(root, p))), None)
     if loader is None or not os.path.exists(os.path.join(libraries, "libblkio.so.1")):
         return None
