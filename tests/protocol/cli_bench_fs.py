@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 
-from cli_help import Skip, check, contains, equal, main, vio, wait_for
+from cli_help import Skip, check, contains, equal, listening, main, vio, wait_for
 
 PLACES = ("/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd", "/usr/bin/virtiofsd")
 OPERATIONS = ["create", "write", "stat", "read", "close", "remove"]
@@ -31,7 +31,7 @@ class Server:
         with open(os.path.join(folder, "log"), "a") as log:
             self.process = subprocess.Popen([programs[0], "--socket-path=" + self.path] + words, stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=log)
-        wait_for("virtiofsd's socket", lambda: os.path.exists(self.path) or self.process.poll() is not None)
+        wait_for("virtiofsd's socket", lambda: listening(self.path) or self.process.poll() is not None)
         check(self.process.poll() is None, "virtiofsd does not start (root, user namespaces?)")
 
     def __enter__(self):

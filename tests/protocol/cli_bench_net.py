@@ -7,7 +7,7 @@ import os
 import subprocess
 import time
 
-from cli_help import Serve, Skip, check, contains, equal, main, sanitizer, vio, wait_for
+from cli_help import Serve, Skip, check, contains, equal, listening, main, sanitizer, vio, wait_for
 
 QUICK = ("--time=0.1", "--warmup=0.02")
 
@@ -18,7 +18,7 @@ class Peer:
     def __init__(self, folder, *wrong):
         self.path = os.path.join(folder, "peer-" + "-".join(wrong))
         self.process = subprocess.Popen((os.environ["NET_PEER"], self.path) + wrong)
-        wait_for("its socket", lambda: os.path.exists(self.path) or self.process.poll() is not None)
+        wait_for("its socket", lambda: listening(self.path) or self.process.poll() is not None)
 
     def __enter__(self):
         return self
@@ -206,7 +206,7 @@ def test_dpdk(folder):
         device = subprocess.Popen([program, "--socket=" + path, "--mode=" + mode, "--no-huge",
                                    "--cpu=%d" % max(os.sched_getaffinity(0))], stdout=subprocess.DEVNULL)
         try:
-            wait_for("its socket", lambda: os.path.exists(path) or device.poll() is not None)
+            wait_for("its socket", lambda: listening(path) or device.poll() is not None)
             time.sleep(0.2)  # it listens a moment later
             for more in ([], ["--packed"], ["--mrg-rxbuf", "--wait"]):
                 r = one(path, *args, *more)

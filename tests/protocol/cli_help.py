@@ -43,6 +43,12 @@ def vio(*args, program=VIO, **options):
     return done.returncode, done.stdout, done.stderr
 
 
+def listening(path):
+    """Whether somebody listens there; without connecting, which some devices take for their only front-end."""
+    with open("/proc/net/unix") as table:
+        return any(line.rstrip("\n").endswith(" " + path) and line.split()[3] == "00010000" for line in table)
+
+
 def wait_for(what, condition, seconds=TIMEOUT):
     end = time.monotonic() + seconds
     while True:
