@@ -112,6 +112,16 @@ static void add_vhost_user(json_t *answer, struct vio_transport *t)
     json_object_set_new(answer, "memory_slots", json_integer((json_int_t)vio_vud_slots_max(t)));
 }
 
+/* Where the transport does not say how many there are (legacy interfaces), the first that does not exist does. */
+static int queues_of(struct vio_transport *t)
+{
+    uint16_t n = t->queues_max, size = 0;
+
+    while (t->queues_max == 0 && n < VIO_DRV_QUEUES_MAX && t->ops->queue_max(t, n, &size) == 0 && size > 0)
+        n++;
+    return n;
+}
+
 static json_t *describe(const struct target *target, const struct config_type *type, bool guessed)
 {
     struct vio_transport *t = target->t;
@@ -120,7 +130,7 @@ static json_t *describe(const struct target *target, const struct config_type *t
                                                         type->says, "clause", type->clause)
                                             : json_null(),
                                "type_guessed", guessed, "features",
-                               features_json(type != NULL ? type->id : 0, t, target->offered), "queues", t->queues_max);
+                               features_json(type != NULL ? type->id : 0, t, target->offered), "queues", queues_of(t));
 
     if (answer != NULL && target->kind == TARGET_VHOST_USER)
         add_vhost_user(answer, t);

@@ -147,6 +147,7 @@ def check_probes(said):
     check(fields(said["probe-scsi"])["num_queues"] == 3 and said["probe-scsi"]["queues"] == 5, said["probe-scsi"])
     check(said["probe-rng"]["config"] is None, said["probe-rng"])
     legacy = {f["bit"] for f in said["asked-legacy"]["features"]}
+    check(said["asked-legacy"]["queues"] == said["probe-legacy"]["queues"] > 0, "as many queues by either interface")
     check(32 not in legacy and 32 in {f["bit"] for f in said["probe-legacy"]["features"]}, "VERSION_1 over the legacy interface")
     check(said["vhost-net"]["type"]["name"] == "net" and said["vhost-net"]["queues"] == 2, said["vhost-net"])
     check(said["vhost-vsock"]["type"]["name"] == "vsock" and fields(said["vhost-vsock"])["guest_cid"] == 5, said["vhost-vsock"])
