@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Purpose: the arena: one memfd, on huge pages where there are some, and who has which part of it. Where its bytes are for a
- * device is a list of runs: one for all, or (arena_frames.c) as many as the physical pages make. Where it sits: memory/, hosted. Threads: a mutex round the list of free ranges; never on a data path.
+ * device is a list of runs: one for all, or (arena_frames.c) as many as the physical pages make. Where it sits: memory/, hosted.
+ * Threads: a mutex round the list of free ranges; never on a data path.
  * Trust: what is kept of the ranges is private memory; nothing is read of the arena's own bytes.
  */
 #include <errno.h>

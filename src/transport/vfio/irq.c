@@ -9,10 +9,8 @@
 #include <linux/vfio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
+#include "base/eventfd.h"
 #include "spec/pci.h"
 #include "transport/vfio/vfio.h"
 
@@ -92,10 +90,10 @@ static int make_vectors(struct vfio *v, uint32_t n)
     if (v->vector == NULL)
         return vfio_fail(v, -ENOMEM, "no memory for %u vectors", n);
     for (v->nr_vectors = 0; v->nr_vectors < n; v->nr_vectors++) {
-        int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        int fd = -1, r = vio_eventfd_need(&fd);
 
-        if (fd < 0)
-            return vfio_fail(v, -errno, "no eventfd for vector %u of %u: %s", v->nr_vectors, n, strerror(errno));
+        if (r != 0)
+            return vfio_fail(v, r, "no eventfd for vector %u of %u: %s", v->nr_vectors, n, strerror(-r));
         v->vector[v->nr_vectors] = (struct vfio_vector){ .fd = fd };
     }
     return 0;
@@ -163,27 +161,24 @@ static int open_request(struct vfio *v)
 {
     struct vfio_irq_info info;
     int32_t fd;
+    int r;
 
     if (irq_info(v, VFIO_PCI_REQ_IRQ_INDEX, &info) < 0 || info.count == 0 || (info.flags & VFIO_IRQ_INFO_EVENTFD) == 0)
         return 0;
-    v->request = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (v->request < 0)
-        return vfio_fail(v, -errno, "no eventfd: %s", strerror(errno));
+    r = vio_eventfd_need(&v->request);
+    if (r != 0)
+        return vfio_fail(v, r, "no eventfd: %s", strerror(-r));
     fd = v->request;
-    if (set_irqs(v, VFIO_PCI_REQ_IRQ_INDEX, VFIO_IRQ_SET_ACTION_TRIGGER, &fd, 1) < 0) {
-        close(v->request);
-        v->request = -1;
-    }
+    if (set_irqs(v, VFIO_PCI_REQ_IRQ_INDEX, VFIO_IRQ_SET_ACTION_TRIGGER, &fd, 1) < 0)
+        vio_eventfd_close(&v->request);
     return 0;
 }
 
 static int watch(struct vfio *v, int fd)
 {
-    struct epoll_event event = { .events = EPOLLIN };
+    int r = fd >= 0 ? vio_epoll_add(v->first, fd, EPOLLIN) : 0;
 
-    if (fd >= 0 && epoll_ctl(v->first, EPOLL_CTL_ADD, fd, &event) < 0)
-        return vfio_fail(v, -errno, "no epoll: %s", strerror(errno));
-    return 0;
+    return r != 0 ? vfio_fail(v, r, "no epoll: %s", strerror(-r)) : 0;
 }
 
 static int open_first(struct vfio *v)
@@ -219,21 +214,14 @@ int vfio_irqs_open(struct vfio *v)
     return r;
 }
 
-static void close_fd(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-    *fd = -1;
-}
-
 void vfio_irqs_close(struct vfio *v)
 {
     if (v->device >= 0 && v->nr_vectors > 0)
         (void)set_irqs(v, v->msix ? VFIO_PCI_MSIX_IRQ_INDEX : VFIO_PCI_INTX_IRQ_INDEX, VFIO_IRQ_SET_ACTION_TRIGGER, NULL, 0);
     if (v->device >= 0 && v->request >= 0)
         (void)set_irqs(v, VFIO_PCI_REQ_IRQ_INDEX, VFIO_IRQ_SET_ACTION_TRIGGER, NULL, 0);
-    close_fd(&v->first);
-    close_fd(&v->request);
+    vio_eventfd_close(&v->first);
+    vio_eventfd_close(&v->request);
     drop_vectors(v, 0);
     free(v->vector);
     v->vector = NULL;

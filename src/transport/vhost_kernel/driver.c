@@ -5,7 +5,6 @@
  * Where it sits: transport/vhost_kernel, over node.c and the kinds. Threads: the control thread; kick and a queue's event are
  * its owner's. Trust: nothing of the kernel's is used here but numbers that node.c checked.
  */
-#include <poll.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include "base/why.h"
@@ -160,7 +159,7 @@ static int make_fds(struct vio_vk *v, uint16_t queue)
         if (error == 0 && q->error_fd < 0) {
             error = vio_eventfd_need(&q->error_fd);
             if (error == 0)
-                error = vk_watch(v, q->error_fd, queue);
+                error = vk_watch(v, q->error_fd);
         }
     }
     return error != 0 ? vk_fail(v, error, "queue %u: eventfd: %s", queue, strerror(-error)) : 0;
@@ -258,9 +257,8 @@ static void event_clear(struct vio_transport *t, uint16_t queue)
 static unsigned events(struct vio_transport *t)
 {
     struct vio_vk *v = vk_of(t);
-    struct pollfd p = { .fd = v->events_fd, .events = POLLIN };
 
-    if (poll(&p, 1, 0) <= 0)
+    if (!vio_fd_readable(v->events_fd))
         return VIO_EVENT_QUEUES;
     clear_changes(v);
     return VIO_EVENT_QUEUES | VIO_EVENT_CONFIG;

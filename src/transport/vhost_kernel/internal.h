@@ -139,7 +139,7 @@ void vk_close_files(struct vio_vk *v);
 int vk_set_features(struct vio_vk *v) VIO_MUST_CHECK;
 int vk_ring_start(struct vio_vk *v, uint16_t queue) VIO_MUST_CHECK;
 int vk_ring_base(struct vio_vk *v, uint16_t queue, struct vio_queue_state *state) VIO_MUST_CHECK;
-/* A descriptor of ours that shows events, by `what`: a queue, or VIO_EVENT_QUEUE_CONFIG. */
-int vk_watch(struct vio_vk *v, int fd, uint16_t what) VIO_MUST_CHECK;
+/* A descriptor of ours that shows events. */
+int vk_watch(struct vio_vk *v, int fd) VIO_MUST_CHECK;
 
 #endif

@@ -83,7 +83,7 @@ static int configure(struct vio_vk *v, const struct vio_vhost_kernel_params *par
     v->net.watch_fd = v->sys->tap_watch(v->sys->ctx);
     if (v->net.watch_fd < 0)
         return vk_fail(v, v->net.watch_fd, "changes of %s cannot be watched: %s", v->net.tap.name, strerror(-v->net.watch_fd));
-    return vk_watch(v, v->net.watch_fd, VIO_EVENT_QUEUE_CONFIG);
+    return vk_watch(v, v->net.watch_fd);
 }
 
 /* ------------------------------------------------------------------ making one */

@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include "transport/vhost_kernel/internal.h"
 
@@ -191,53 +190,55 @@ int vk_set_features(struct vio_vk *v)
 
 /* ------------------------------------------------------------------ rings */
 
-static int give_fd(struct vio_vk *v, uint16_t queue, unsigned long request, int fd, const char *name)
-{
-    struct vio_vhost_vring_file state = { .fd = fd };
-    unsigned file = 0;
+/* Where a queue is for the kernel. */
+struct ring_place {
+    uint16_t queue;
+    unsigned file, index;
+};
 
-    if (!v->kind->place(v, queue, &file, &state.index))
-        return 0;
-    return queue_ioctl(v, file, queue, request, &state, name);
+static int give_fd(struct vio_vk *v, const struct ring_place *at, unsigned long request, int fd, const char *name)
+{
+    struct vio_vhost_vring_file state = { .index = at->index, .fd = fd };
+
+    return queue_ioctl(v, at->file, at->queue, request, &state, name);
 }
 
-static int give_number(struct vio_vk *v, uint16_t queue, unsigned long request, uint32_t num, const char *name)
+static int give_number(struct vio_vk *v, const struct ring_place *at, unsigned long request, uint32_t num, const char *name)
 {
-    struct vio_vhost_vring_state state = { .num = num };
-    unsigned file = 0;
+    struct vio_vhost_vring_state state = { .index = at->index, .num = num };
 
-    if (!v->kind->place(v, queue, &file, &state.index))
-        return 0;
-    return queue_ioctl(v, file, queue, request, &state, name);
+    return queue_ioctl(v, at->file, at->queue, request, &state, name);
 }
 
-static int give_addresses(struct vio_vk *v, uint16_t queue)
+static int give_addresses(struct vio_vk *v, const struct ring_place *at)
 {
-    const struct vio_transport_queue *q = &v->queue[queue].told;
-    struct vio_vhost_vring_addr a = { .desc = (uintptr_t)q->desc, .avail = (uintptr_t)q->driver, .used = (uintptr_t)q->device };
-    unsigned file = 0;
+    const struct vio_transport_queue *q = &v->queue[at->queue].told;
+    struct vio_vhost_vring_addr a = { .index = at->index, .desc = (uintptr_t)q->desc, .avail = (uintptr_t)q->driver,
+                                      .used = (uintptr_t)q->device };
 
-    if (!v->kind->place(v, queue, &file, &a.index))
-        return 0;
-    return queue_ioctl(v, file, queue, VIO_VHOST_SET_VRING_ADDR, &a, "VHOST_SET_VRING_ADDR");
+    return queue_ioctl(v, at->file, at->queue, VIO_VHOST_SET_VRING_ADDR, &a, "VHOST_SET_VRING_ADDR");
 }
 
 int vk_ring_start(struct vio_vk *v, uint16_t queue)
 {
     const struct vk_queue *q = &v->queue[queue];
     uint32_t base = vio_queue_state_pack(&q->told.cfg.state, false);
-    int error = give_number(v, queue, VIO_VHOST_SET_VRING_NUM, q->told.cfg.size, "VHOST_SET_VRING_NUM");
+    struct ring_place at = { .queue = queue };
+    int error;
 
+    if (!v->kind->place(v, queue, &at.file, &at.index))
+        return 0;
+    error = give_number(v, &at, VIO_VHOST_SET_VRING_NUM, q->told.cfg.size, "VHOST_SET_VRING_NUM");
     if (error == 0)
-        error = give_number(v, queue, VIO_VHOST_SET_VRING_BASE, base, "VHOST_SET_VRING_BASE");
+        error = give_number(v, &at, VIO_VHOST_SET_VRING_BASE, base, "VHOST_SET_VRING_BASE");
     if (error == 0)
-        error = give_addresses(v, queue);
+        error = give_addresses(v, &at);
     if (error == 0)
-        error = give_fd(v, queue, VIO_VHOST_SET_VRING_ERR, q->error_fd, "VHOST_SET_VRING_ERR");
+        error = give_fd(v, &at, VIO_VHOST_SET_VRING_ERR, q->error_fd, "VHOST_SET_VRING_ERR");
     if (error == 0)
-        error = give_fd(v, queue, VIO_VHOST_SET_VRING_CALL, q->told.polled ? -1 : q->call_fd, "VHOST_SET_VRING_CALL");
+        error = give_fd(v, &at, VIO_VHOST_SET_VRING_CALL, q->told.polled ? -1 : q->call_fd, "VHOST_SET_VRING_CALL");
     if (error == 0)
-        error = give_fd(v, queue, VIO_VHOST_SET_VRING_KICK, q->kick_fd, "VHOST_SET_VRING_KICK");
+        error = give_fd(v, &at, VIO_VHOST_SET_VRING_KICK, q->kick_fd, "VHOST_SET_VRING_KICK");
     return error;
 }
 
@@ -261,9 +262,9 @@ int vk_ring_base(struct vio_vk *v, uint16_t queue, struct vio_queue_state *state
     return 0;
 }
 
-int vk_watch(struct vio_vk *v, int fd, uint16_t what)
+int vk_watch(struct vio_vk *v, int fd)
 {
-    struct epoll_event event = { .events = EPOLLIN, .data.u32 = what };
+    int error = vio_epoll_add(v->events_fd, fd, EPOLLIN);
 
-    return epoll_ctl(v->events_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? vk_fail(v, -errno, "epoll: %s", strerror(errno)) : 0;
+    return error != 0 ? vk_fail(v, error, "epoll: %s", strerror(-error)) : 0;
 }

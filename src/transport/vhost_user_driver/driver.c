@@ -5,7 +5,6 @@
  * owner's. Trust: nothing of the device's is used here but numbers that were checked.
  */
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -241,9 +240,8 @@ static void event_clear(struct vio_transport *t, uint16_t queue)
 static unsigned events(struct vio_transport *t)
 {
     struct vio_vud *v = vud_of(t);
-    struct pollfd p = { .fd = v->events_fd, .events = POLLIN };
 
-    if (poll(&p, 1, 0) <= 0)
+    if (!vio_fd_readable(v->events_fd))
         return VIO_EVENT_QUEUES;
     vud_events_clear(v);
     return VIO_EVENT_QUEUES | VIO_EVENT_CONFIG;

@@ -6,20 +6,12 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "base/eventfd.h"
 #include "transport/vhost_user_driver/internal.h"
 
 enum { MESSAGES_A_TURN = 64, FDS_MAX = 8 };
-
-static int watch(const struct vio_vud *v, int fd, uint32_t events)
-{
-    struct epoll_event event = { .events = events, .data.fd = fd };
-
-    return epoll_ctl(v->events_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
-}
 
 int vud_events_open(struct vio_vud *v)
 {
@@ -28,7 +20,7 @@ int vud_events_open(struct vio_vud *v)
     v->events_fd = epoll_create1(EPOLL_CLOEXEC);
     if (v->events_fd < 0 || vio_eventfd_need(&v->error_fd) != 0)
         return vud_fail(v, -errno, "epoll, eventfd: %s", strerror(errno));
-    error = watch(v, v->error_fd, EPOLLIN);
+    error = vio_epoll_add(v->events_fd, v->error_fd, EPOLLIN);
     return error != 0 ? vud_fail(v, error, "epoll: %s", strerror(-error)) : 0;
 }
 
@@ -53,7 +45,7 @@ void vud_events_gone(struct vio_vud *v)
 int vud_events_connected(struct vio_vud *v)
 {
     struct vud_msg msg = { .request = VHOST_USER_SET_BACKEND_REQ_FD, .nr_fds = 1 };
-    int pair[2], error = watch(v, v->fd, EPOLLRDHUP);
+    int pair[2], error = vio_epoll_add(v->events_fd, v->fd, EPOLLRDHUP);
 
     vud_events_gone(v);
     if (error != 0)
@@ -64,7 +56,7 @@ int vud_events_connected(struct vio_vud *v)
         return vud_fail(v, -errno, "socketpair: %s", strerror(errno));
     v->back_fd = pair[0];
     msg.fds = &pair[1];
-    error = watch(v, v->back_fd, EPOLLIN);
+    error = vio_epoll_add(v->events_fd, v->back_fd, EPOLLIN);
     if (error == 0)
         error = vud_send(v, &msg);
     close(pair[1]);
