@@ -20,9 +20,6 @@ struct vio_block_channel {
     struct vio_block_backend *backend;
 };
 
-/* The reason of a failed open. */
-#define vio_backend_why vio_why
-
 /*
  * 0, or -EINVAL with the nearest good sizes in why, where size is not one or more whole 512-byte sectors.
  * what: "the RAM disk", "disk.img".

@@ -18,17 +18,17 @@ int vio_backend_check_size(uint64_t size, const char *what, char *why, size_t wh
     uint64_t below = size / VIO_SECTOR * VIO_SECTOR;
 
     if (size > INT64_MAX - VIO_SECTOR)
-        return vio_backend_why(-EINVAL, why, why_size, "%s cannot have %" PRIu64 " bytes: files end at 2^63", what,
-                               size);
+        return vio_why(-EINVAL, why, why_size, "%s cannot have %" PRIu64 " bytes: files end at 2^63", what,
+                       size);
     if (size == 0)
-        return vio_backend_why(-EINVAL, why, why_size, "%s is empty: a disk has at least one sector of 512 bytes",
-                               what);
+        return vio_why(-EINVAL, why, why_size, "%s is empty: a disk has at least one sector of 512 bytes",
+                       what);
     if (below == size)
         return 0;
     if (below == 0)
-        return vio_backend_why(-EINVAL, why, why_size,
-                               "%s has %" PRIu64 " bytes, not whole 512-byte sectors; 512 would do", what, size);
-    return vio_backend_why(-EINVAL, why, why_size,
-                           "%s has %" PRIu64 " bytes, not whole 512-byte sectors; the nearest good sizes are %" PRIu64
-                           " and %" PRIu64, what, size, below, below + VIO_SECTOR);
+        return vio_why(-EINVAL, why, why_size,
+                       "%s has %" PRIu64 " bytes, not whole 512-byte sectors; 512 would do", what, size);
+    return vio_why(-EINVAL, why, why_size,
+                   "%s has %" PRIu64 " bytes, not whole 512-byte sectors; the nearest good sizes are %" PRIu64
+                   " and %" PRIu64, what, size, below, below + VIO_SECTOR);
 }

@@ -338,12 +338,12 @@ static int open_path(struct file_backend *f, const char *path, char *why, size_t
         return 0;
     ret = -errno;
     if (ret == -ENOENT)
-        return vio_backend_why(ret, why, why_size, "there is no %s; `truncate -s 10G %s` makes an empty disk", path,
-                               path);
+        return vio_why(ret, why, why_size, "there is no %s; `truncate -s 10G %s` makes an empty disk", path,
+                       path);
     if (!f->read_only && (ret == -EACCES || ret == -EROFS || ret == -EPERM))
-        return vio_backend_why(ret, why, why_size, "%s cannot be opened for writing: %s (read-only may do)", path,
-                               strerror(-ret));
-    return vio_backend_why(ret, why, why_size, "%s cannot be opened: %s", path, strerror(-ret));
+        return vio_why(ret, why, why_size, "%s cannot be opened for writing: %s (read-only may do)", path,
+                       strerror(-ret));
+    return vio_why(ret, why, why_size, "%s cannot be opened: %s", path, strerror(-ret));
 }
 
 static int take_fd(struct file_backend *f, char *why, size_t why_size)
@@ -351,11 +351,11 @@ static int take_fd(struct file_backend *f, char *why, size_t why_size)
     int flags = fcntl(f->fd, F_GETFL);
 
     if (flags < 0)
-        return vio_backend_why(-errno, why, why_size, "%s is no open file: %s", f->name, strerror(errno));
+        return vio_why(-errno, why, why_size, "%s is no open file: %s", f->name, strerror(errno));
     if ((flags & O_ACCMODE) == O_WRONLY || (!f->read_only && (flags & O_ACCMODE) != O_RDWR))
-        return vio_backend_why(-EACCES, why, why_size, "%s is open %s, and the disk needs reading%s", f->name,
-                               (flags & O_ACCMODE) == O_WRONLY ? "for writing only" : "read-only",
-                               f->read_only ? "" : " and writing");
+        return vio_why(-EACCES, why, why_size, "%s is open %s, and the disk needs reading%s", f->name,
+                       (flags & O_ACCMODE) == O_WRONLY ? "for writing only" : "read-only",
+                       f->read_only ? "" : " and writing");
     return 0;
 }
 
@@ -375,7 +375,7 @@ static int make_blocking(const struct file_backend *f, char *why, size_t why_siz
     int flags = fcntl(f->fd, F_GETFL);
 
     if (flags < 0 || fcntl(f->fd, F_SETFL, flags & ~O_NONBLOCK) < 0)
-        return vio_backend_why(-errno, why, why_size, "%s: %s", f->name, strerror(errno));
+        return vio_why(-errno, why, why_size, "%s: %s", f->name, strerror(errno));
     return 0;
 }
 
@@ -387,10 +387,10 @@ int vio_block_file_open(const struct vio_block_file_params *params, struct vio_b
     int ret;
 
     if (!params->path && params->fd < 0)
-        return vio_backend_why(-EINVAL, why, why_size, "a disk needs a file");
+        return vio_why(-EINVAL, why, why_size, "a disk needs a file");
     f = calloc(1, sizeof *f);
     if (!f)
-        return vio_backend_why(-ENOMEM, why, why_size, "out of memory");
+        return vio_why(-ENOMEM, why, why_size, "out of memory");
     f->head.ops = &file_ops;
     f->log = params->log;
     f->fd = params->fd;

@@ -168,17 +168,17 @@ static int make_direct(struct file_backend *f, uint64_t size, char *why, size_t 
     int flags = fcntl(f->fd, F_GETFL);
 
     if (flags < 0 || fcntl(f->fd, F_SETFL, flags | O_DIRECT) < 0)
-        return vio_backend_why(-errno, why, why_size,
-                               "%s cannot be opened with O_DIRECT (%s): its file system does not have that", f->name,
-                               strerror(errno));
+        return vio_why(-errno, why, why_size,
+                       "%s cannot be opened with O_DIRECT (%s): its file system does not have that", f->name,
+                       strerror(errno));
     probe_direct(f, size);
     if (!f->align)
-        return vio_backend_why(-EINVAL, why, why_size, "%s refuses every read with O_DIRECT up to blocks of 4096 bytes",
-                               f->name);
+        return vio_why(-EINVAL, why, why_size, "%s refuses every read with O_DIRECT up to blocks of 4096 bytes",
+                       f->name);
     if (size % f->align)
-        return vio_backend_why(-EINVAL, why, why_size,
-                               "%s has %" PRIu64 " bytes, and O_DIRECT there needs whole blocks of %u; the nearest good "
-                               "size is %" PRIu64, f->name, size, f->align, (size / f->align + 1) * f->align);
+        return vio_why(-EINVAL, why, why_size,
+                       "%s has %" PRIu64 " bytes, and O_DIRECT there needs whole blocks of %u; the nearest good "
+                       "size is %" PRIu64, f->name, size, f->align, (size / f->align + 1) * f->align);
     if (f->align > f->info.logical_block)
         f->info.logical_block = f->align;
     return 0;
@@ -200,17 +200,17 @@ int file_probe(struct file_backend *f, char *why, size_t why_size)
     int ret;
 
     if (fstat(f->fd, &st) < 0)
-        return vio_backend_why(-errno, why, why_size, "%s: %s", f->name, strerror(errno));
+        return vio_why(-errno, why, why_size, "%s: %s", f->name, strerror(errno));
     if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-        return vio_backend_why(-EINVAL, why, why_size, "%s is a %s: a disk is a file or a block device", f->name,
-                               S_ISDIR(st.st_mode)    ? "directory"
-                               : S_ISCHR(st.st_mode)  ? "character device"
-                               : S_ISFIFO(st.st_mode) ? "pipe"
+        return vio_why(-EINVAL, why, why_size, "%s is a %s: a disk is a file or a block device", f->name,
+                       S_ISDIR(st.st_mode)    ? "directory"
+                       : S_ISCHR(st.st_mode)  ? "character device"
+                       : S_ISFIFO(st.st_mode) ? "pipe"
                                                       : "socket");
     f->is_block = S_ISBLK(st.st_mode);
     ret = file_probe_size(f, &size);
     if (ret < 0)
-        return vio_backend_why(ret, why, why_size, "%s: its size cannot be read: %s", f->name, strerror(-ret));
+        return vio_why(ret, why, why_size, "%s: its size cannot be read: %s", f->name, strerror(-ret));
     ret = vio_backend_check_size(size, f->name, why, why_size);
     if (ret < 0)
         return ret;
@@ -298,9 +298,9 @@ int file_lock(struct file_backend *f, char *why, size_t why_size)
     if (ret == 0)
         return 0;
     if (ret == -EBUSY)
-        return vio_backend_why(-EBUSY, why, why_size,
-                               "%s is in use: another program (vio, QEMU) has it open %s; stop that one, or open it "
-                               "read-only in all of them", f->name, f->read_only ? "for writing" : "and locked");
+        return vio_why(-EBUSY, why, why_size,
+                       "%s is in use: another program (vio, QEMU) has it open %s; stop that one, or open it "
+                       "read-only in all of them", f->name, f->read_only ? "for writing" : "and locked");
     vio_log(f->log, VIO_LOG_WARNING, f->name, "cannot be locked against a second writer: %s", strerror(-ret));
     return 0;
 }

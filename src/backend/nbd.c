@@ -468,8 +468,8 @@ static int first_connection(struct nbd_backend *nbd, char *why, size_t why_size)
 
     if (wait_connected(nbd->first, OPEN_NS))
         return 0;
-    return vio_backend_why(link->error ? -link->error : -ETIMEDOUT, why, why_size, "%s: %s", nbd->uri,
-                           link->reason[0] ? link->reason : "no answer");
+    return vio_why(link->error ? -link->error : -ETIMEDOUT, why, why_size, "%s: %s", nbd->uri,
+                   link->reason[0] ? link->reason : "no answer");
 }
 
 int vio_block_nbd_open(const struct vio_block_nbd_params *params, struct vio_block_backend **out, char *why,
@@ -479,7 +479,7 @@ int vio_block_nbd_open(const struct vio_block_nbd_params *params, struct vio_blo
     int ret;
 
     if (!nbd)
-        return vio_backend_why(-ENOMEM, why, why_size, "out of memory");
+        return vio_why(-ENOMEM, why, why_size, "out of memory");
     ret = nbd_api_open(&nbd->api, why, why_size);
     if (ret < 0) {
         free(nbd);
@@ -499,7 +499,7 @@ int vio_block_nbd_open(const struct vio_block_nbd_params *params, struct vio_blo
     }
     nbd->first = nbd->uri ? nbd_link_make(nbd) : NULL;
     if (!nbd->first)
-        ret = vio_backend_why(-ENOMEM, why, why_size, "out of memory");
+        ret = vio_why(-ENOMEM, why, why_size, "out of memory");
     if (ret == 0)
         ret = first_connection(nbd, why, why_size);
     if (ret == 0)

@@ -13,8 +13,8 @@ int nbd_api_open(struct nbd_api *api, char *why, size_t why_size)
     /* NODELETE: libnbd and what it brings leave per-thread data behind, whose ends are code of theirs. */
     api->library = dlopen("libnbd.so.0", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (!api->library)
-        return vio_backend_why(-ENOTSUP, why, why_size,
-                               "NBD disks need libnbd (%s): on Debian it is in the package libnbd0", dlerror());
+        return vio_why(-ENOTSUP, why, why_size,
+                       "NBD disks need libnbd (%s): on Debian it is in the package libnbd0", dlerror());
 /* A function pointer out of a data pointer: copied, as ISO C knows no cast for it. */
 #define NBD_LOAD(name, needed)                                                                                \
     {                                                                                                         \
@@ -22,8 +22,8 @@ int nbd_api_open(struct nbd_api *api, char *why, size_t why_size)
         memcpy(&api->name, &symbol, sizeof symbol);                                                           \
         if (!symbol && (needed)) {                                                                            \
             nbd_api_close(api);                                                                               \
-            return vio_backend_why(-ENOTSUP, why, why_size, "the libnbd here is too old: it has no %s",       \
-                                   "nbd_" #name);                                                             \
+            return vio_why(-ENOTSUP, why, why_size, "the libnbd here is too old: it has no %s",       \
+                           "nbd_" #name);                                                             \
         }                                                                                                     \
     }
     NBD_CALLS(NBD_LOAD)

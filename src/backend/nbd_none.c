@@ -7,6 +7,6 @@ int vio_block_nbd_open(const struct vio_block_nbd_params *params, struct vio_blo
 {
     (void)params;
     (void)out;
-    return vio_backend_why(-ENOTSUP, why, why_size,
-                           "this vio was built without NBD: on Debian, install libnbd-dev and build it again");
+    return vio_why(-ENOTSUP, why, why_size,
+                   "this vio was built without NBD: on Debian, install libnbd-dev and build it again");
 }

@@ -239,7 +239,7 @@ static int capture_open_lane(struct vio_net_backend *b, struct vio_net_backend *
     int ret;
 
     if (!lane)
-        return vio_backend_why(-ENOMEM, why, why_size, "out of memory");
+        return vio_why(-ENOMEM, why, why_size, "out of memory");
     lane->head.ops = &capture_ops;
     lane->capture = ((struct capture_lane *)b)->capture;
     ret = vio_net_open_lane(inner_of(b), &lane->inner, why, why_size);
@@ -282,7 +282,7 @@ int vio_net_capture_set(struct vio_net_backend *b, const char *path, char *why, 
     int ret;
 
     if (!b || b->ops != &capture_ops)
-        return vio_backend_why(-ENOTSUP, why, why_size, "this network device was not made with a place for captures");
+        return vio_why(-ENOTSUP, why, why_size, "this network device was not made with a place for captures");
     c = ((struct capture_lane *)b)->capture;
     if (path) {
         ret = pcapng_open(path, c->name, &file, why, why_size);
@@ -293,7 +293,7 @@ int vio_net_capture_set(struct vio_net_backend *b, const char *path, char *why, 
     if (ret == 0)
         return 0;
     if (!path)
-        return vio_backend_why(ret, why, why_size, "the capture is not complete: %s", strerror(-ret));
+        return vio_why(ret, why, why_size, "the capture is not complete: %s", strerror(-ret));
     if (!said)
         vio_log(c->log, VIO_LOG_ERROR, c->name, "the end of the last capture is lost: %s", strerror(-ret));
     return 0;

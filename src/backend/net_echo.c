@@ -205,7 +205,7 @@ int vio_net_echo_open(struct vio_net_backend **out, char *why, size_t why_size)
     struct echo *e = calloc(1, sizeof *e);
 
     if (!e)
-        return vio_backend_why(-ENOMEM, why, why_size, "out of memory");
+        return vio_why(-ENOMEM, why, why_size, "out of memory");
     e->head.ops = &echo_ops;
     e->bell.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     e->bytes = aligned_alloc(ECHO_LINE, ECHO_BYTES);
@@ -216,7 +216,7 @@ int vio_net_echo_open(struct vio_net_backend **out, char *why, size_t why_size)
             close(e->bell.fd);
         free(e->bytes);
         free(e);
-        return vio_backend_why(error, why, why_size, "no echo can be made: %s", strerror(-error));
+        return vio_why(error, why, why_size, "no echo can be made: %s", strerror(-error));
     }
     *out = &e->head;
     return 0;

@@ -253,11 +253,11 @@ static int open_port(uint32_t bytes, uint16_t port, struct vio_net_backend **out
     size_t stride = (bytes + GENERATE_LINE - 1) / GENERATE_LINE * GENERATE_LINE;
 
     if (bytes < GENERATE_MIN || bytes > GENERATE_MAX)
-        return vio_backend_why(-EINVAL, why, why_size,
-                               "frames of %" PRIu32 " bytes cannot be generated: 60 to 65535 is possible", bytes);
+        return vio_why(-EINVAL, why, why_size,
+                       "frames of %" PRIu32 " bytes cannot be generated: 60 to 65535 is possible", bytes);
     g = calloc(1, sizeof *g);
     if (!g)
-        return vio_backend_why(-ENOMEM, why, why_size, "out of memory");
+        return vio_why(-ENOMEM, why, why_size, "out of memory");
     g->head.ops = &generate_ops;
     g->bytes = bytes;
     g->port = port;
@@ -270,7 +270,7 @@ static int open_port(uint32_t bytes, uint16_t port, struct vio_net_backend **out
             close(g->bell.fd);
         free(g->ring);
         free(g);
-        return vio_backend_why(error, why, why_size, "no frames can be generated: %s", strerror(-error));
+        return vio_why(error, why, why_size, "no frames can be generated: %s", strerror(-error));
     }
     make_ring(g, stride);
     *out = &g->head;

@@ -125,7 +125,7 @@ int vio_net_null_open(bool copy, struct vio_net_backend **out, char *why, size_t
     struct null_net *null = calloc(1, sizeof *null);
 
     if (!null)
-        return vio_backend_why(-ENOMEM, why, why_size, "out of memory");
+        return vio_why(-ENOMEM, why, why_size, "out of memory");
     null->head.ops = &null_ops;
     null->copy = copy;
     *out = &null->head;

@@ -38,6 +38,6 @@ void vio_net_close(struct vio_net_backend *b)
 int vio_net_open_lane(struct vio_net_backend *b, struct vio_net_backend **out, char *why, size_t why_size)
 {
     if (b->ops->open_lane == NULL)
-        return vio_backend_why(-ENOTSUP, why, why_size, "the network \"%s\" is served by one thread", b->ops->name);
+        return vio_why(-ENOTSUP, why, why_size, "the network \"%s\" is served by one thread", b->ops->name);
     return b->ops->open_lane(b, out, why, why_size);
 }

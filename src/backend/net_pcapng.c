@@ -234,20 +234,20 @@ static int check_target(int fd, const char *path, char *why, size_t why_size)
     struct stat st;
 
     if (fstat(fd, &st) < 0)
-        return vio_backend_why(-errno, why, why_size, "%s: %s", path, strerror(errno));
+        return vio_why(-errno, why, why_size, "%s: %s", path, strerror(errno));
     if (!S_ISREG(st.st_mode))
-        return vio_backend_why(-EINVAL, why, why_size, "%s is not a regular file: a capture goes into one, or a new one",
-                               path);
+        return vio_why(-EINVAL, why, why_size, "%s is not a regular file: a capture goes into one, or a new one",
+                       path);
     if (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
-        return vio_backend_why(-EBUSY, why, why_size,
-                               "%s is in use, perhaps by another capture: end that first, or choose another name", path);
+        return vio_why(-EBUSY, why, why_size,
+                       "%s is in use, perhaps by another capture: end that first, or choose another name", path);
     if (st.st_size == 0)
         return 0;
     if (pread(fd, &magic, sizeof magic, 0) != sizeof magic || vio_cpu(magic) != BLOCK_SECTION)
-        return vio_backend_why(-EEXIST, why, why_size,
-                               "%s exists and is no capture: remove it, or choose another name", path);
+        return vio_why(-EEXIST, why, why_size,
+                       "%s exists and is no capture: remove it, or choose another name", path);
     if (ftruncate(fd, 0) < 0)
-        return vio_backend_why(-errno, why, why_size, "%s: %s", path, strerror(errno));
+        return vio_why(-errno, why, why_size, "%s: %s", path, strerror(errno));
     return 0;
 }
 
@@ -259,7 +259,7 @@ int pcapng_open(const char *path, const char *interface, struct pcapng **out, ch
     int ret;
 
     if (fd < 0)
-        return vio_backend_why(-errno, why, why_size, "%s cannot be opened for a capture: %s", path, strerror(errno));
+        return vio_why(-errno, why, why_size, "%s cannot be opened for a capture: %s", path, strerror(errno));
     ret = check_target(fd, path, why, why_size);
     if (ret < 0) {
         close(fd);
@@ -269,13 +269,13 @@ int pcapng_open(const char *path, const char *interface, struct pcapng **out, ch
     if (!f || !(f->path = strdup(path))) {
         free(f);
         close(fd);
-        return vio_backend_why(-ENOMEM, why, why_size, "out of memory");
+        return vio_why(-ENOMEM, why, why_size, "out of memory");
     }
     f->fd = fd;
     put_head(f, interface);
     ret = pcapng_flush(f);
     if (ret < 0) {
-        vio_backend_why(ret, why, why_size, "%s cannot be written: %s", path, strerror(-ret));
+        vio_why(ret, why, why_size, "%s cannot be written: %s", path, strerror(-ret));
         pcapng_close(f);
         return ret;
     }

@@ -253,10 +253,10 @@ static const struct vio_net_ops dgram_ops = SOCKET_OPS(dgram_send, dgram_poll);
 static int set_address(struct sockaddr_un *to, const char *path, char *why, size_t why_size)
 {
     if (!path || !*path)
-        return vio_backend_why(-EINVAL, why, why_size, "a network socket needs a path");
+        return vio_why(-EINVAL, why, why_size, "a network socket needs a path");
     if (strlen(path) >= sizeof to->sun_path)
-        return vio_backend_why(-ENAMETOOLONG, why, why_size, "the socket path %s has %zu characters; a socket's may have %zu: "
-                               "choose a shorter one", path, strlen(path), sizeof to->sun_path - 1);
+        return vio_why(-ENAMETOOLONG, why, why_size, "the socket path %s has %zu characters; a socket's may have %zu: "
+                       "choose a shorter one", path, strlen(path), sizeof to->sun_path - 1);
     to->sun_family = AF_UNIX;
     memcpy(to->sun_path, path, strlen(path) + 1);
     return 0;
@@ -271,19 +271,19 @@ static int clear_place(const struct sockaddr_un *at, int type, char *why, size_t
     if (lstat(at->sun_path, &st) < 0)
         return 0;
     if (!S_ISSOCK(st.st_mode))
-        return vio_backend_why(-EEXIST, why, why_size, "%s exists and is not a socket: choose another path, or remove it",
-                               at->sun_path);
+        return vio_why(-EEXIST, why, why_size, "%s exists and is not a socket: choose another path, or remove it",
+                       at->sun_path);
     fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
-        return vio_backend_why(-errno, why, why_size, "no socket: %s", strerror(errno));
+        return vio_why(-errno, why, why_size, "no socket: %s", strerror(errno));
     error = connect(fd, (const struct sockaddr *)at, sizeof *at) < 0 ? -errno : 0;
     close(fd);
     if (error != -ECONNREFUSED)
-        return vio_backend_why(-EADDRINUSE, why, why_size, "the socket %s is in use by another program: stop that, or choose "
-                               "another path", at->sun_path);
+        return vio_why(-EADDRINUSE, why, why_size, "the socket %s is in use by another program: stop that, or choose "
+                       "another path", at->sun_path);
     if (unlink(at->sun_path) < 0 && errno != ENOENT)
-        return vio_backend_why(-errno, why, why_size, "the orphaned socket %s cannot be removed: %s", at->sun_path,
-                               strerror(errno));
+        return vio_why(-errno, why, why_size, "the orphaned socket %s cannot be removed: %s", at->sun_path,
+                       strerror(errno));
     return 0;
 }
 
@@ -298,10 +298,10 @@ static int make_socket(struct net_socket *s, const struct sockaddr_un *at, int t
         return ret;
     w->fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (w->fd < 0)
-        return vio_backend_why(-errno, why, why_size, "no socket: %s", strerror(errno));
+        return vio_why(-errno, why, why_size, "no socket: %s", strerror(errno));
     if (bind(w->fd, (const struct sockaddr *)at, sizeof *at) < 0)
-        return vio_backend_why(-errno, why, why_size, "no socket can be made at %s: %s%s", at->sun_path, strerror(errno),
-                               errno == ENOENT ? "; make its directory first (mkdir -p)" : "");
+        return vio_why(-errno, why, why_size, "no socket can be made at %s: %s%s", at->sun_path, strerror(errno),
+                       errno == ENOENT ? "; make its directory first (mkdir -p)" : "");
     if (lstat(at->sun_path, &st) == 0) {
         s->made = at->sun_path;
         s->made_dev = st.st_dev;
@@ -315,7 +315,7 @@ static int open_listener(struct net_socket *s, char *why, size_t why_size)
     int ret = make_socket(s, &s->path, SOCK_STREAM, &s->listener, why, why_size);
 
     if (ret == 0 && listen(s->listener.fd, 1) < 0)
-        ret = vio_backend_why(-errno, why, why_size, "nobody can connect to %s: %s", s->path.sun_path, strerror(errno));
+        ret = vio_why(-errno, why, why_size, "nobody can connect to %s: %s", s->path.sun_path, strerror(errno));
     return ret;
 }
 
@@ -331,8 +331,8 @@ static int open_dgram(struct net_socket *s, const char *local, char *why, size_t
     }
     ret = set_address(&s->local, local, why, why_size);
     if (ret == 0 && !strcmp(s->local.sun_path, s->path.sun_path))
-        ret = vio_backend_why(-EINVAL, why, why_size, "a datagram socket cannot be its own peer: local and path are both %s",
-                              local);
+        ret = vio_why(-EINVAL, why, why_size, "a datagram socket cannot be its own peer: local and path are both %s",
+                      local);
     return ret < 0 ? ret : make_socket(s, &s->local, SOCK_DGRAM, &s->peer, why, why_size);
 }
 
@@ -348,8 +348,8 @@ static int look_for_peer(struct net_socket *s, char *why, size_t why_size)
     if (ret == 0)
         return 0;
     if (!is_absent(ret))
-        return vio_backend_why(ret, why, why_size, "the socket %s cannot be connected to: %s", s->path.sun_path,
-                               strerror(-ret));
+        return vio_why(ret, why, why_size, "the socket %s cannot be connected to: %s", s->path.sun_path,
+                       strerror(-ret));
     vio_log(s->log, VIO_LOG_INFO, s->path.sun_path, "nobody is there to connect to (%s): tried again every second",
             strerror(-ret));
     return 0;
@@ -360,10 +360,10 @@ static int make_buffers(struct net_socket *s, char *why, size_t why_size)
     s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     s->timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     if (s->epoll_fd < 0 || s->timer.fd < 0)
-        return vio_backend_why(-errno, why, why_size, "no descriptors for a network socket: %s", strerror(errno));
+        return vio_why(-errno, why, why_size, "no descriptors for a network socket: %s", strerror(errno));
     s->rx = aligned_alloc(64, s->datagram ? (size_t)SOCKET_ROOMS * SOCKET_ROOM : SOCKET_RX_BYTES);
     s->tx = malloc(SOCKET_LENGTH + VIO_NET_FRAME_MAX);
-    return s->rx && s->tx ? 0 : vio_backend_why(-ENOMEM, why, why_size, "out of memory");
+    return s->rx && s->tx ? 0 : vio_why(-ENOMEM, why, why_size, "out of memory");
 }
 
 int vio_net_socket_open(const struct vio_net_socket_params *params, struct vio_net_backend **out, char *why, size_t why_size)
@@ -372,10 +372,10 @@ int vio_net_socket_open(const struct vio_net_socket_params *params, struct vio_n
     int ret;
 
     if (params->datagram && params->listen)
-        return vio_backend_why(-EINVAL, why, why_size, "a datagram socket does not listen: leave listen out");
+        return vio_why(-EINVAL, why, why_size, "a datagram socket does not listen: leave listen out");
     s = calloc(1, sizeof *s);
     if (!s)
-        return vio_backend_why(-ENOMEM, why, why_size, "out of memory");
+        return vio_why(-ENOMEM, why, why_size, "out of memory");
     s->head.ops = params->datagram ? &dgram_ops : &stream_ops;
     s->log = params->log;
     s->datagram = params->datagram;

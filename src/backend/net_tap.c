@@ -355,7 +355,7 @@ static struct tap *make_tap(const struct vio_log *log, unsigned spare, char *why
     struct tap *tap = calloc(1, sizeof *tap + spare * sizeof(tap->spare[0]));
 
     if (!tap) {
-        (void)vio_backend_why(-ENOMEM, why, why_size, "out of memory");
+        (void)vio_why(-ENOMEM, why, why_size, "out of memory");
         return NULL;
     }
     tap->head.ops = &tap_ops;
@@ -364,7 +364,7 @@ static struct tap *make_tap(const struct vio_log *log, unsigned spare, char *why
     tap->rooms = aligned_alloc(64, (size_t)(TAP_BURST + 1) * TAP_ROOM);
     if (tap->epoll_fd >= 0 && tap->rooms)
         return tap;
-    (void)vio_backend_why(-ENOMEM, why, why_size, "no room for a tap: out of memory or descriptors");
+    (void)vio_why(-ENOMEM, why, why_size, "no room for a tap: out of memory or descriptors");
     if (tap->epoll_fd >= 0)
         close(tap->epoll_fd);
     free(tap->rooms);
@@ -377,8 +377,8 @@ static int tap_open_lane(struct vio_net_backend *b, struct vio_net_backend **out
     struct tap *first = (struct tap *)b, *tap; /* the one that leads */
 
     if (first->nr_spare == 0)
-        return vio_backend_why(-ENOTSUP, why, why_size, "the tap %s has a queue for each thread that it was opened for, and no "
-                               "more", first->host.name);
+        return vio_why(-ENOTSUP, why, why_size, "the tap %s has a queue for each thread that it was opened for, and no "
+                       "more", first->host.name);
     tap = make_tap(first->log, 0, why, why_size);
     if (!tap)
         return -ENOMEM;

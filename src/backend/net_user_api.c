@@ -13,8 +13,8 @@ int user_api_open(struct user_api *api, char *why, size_t why_size)
     /* NODELETE: glib, which it brings, leaves per-thread data behind, whose ends are code of its own. */
     api->library = dlopen("libslirp.so.0", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (!api->library)
-        return vio_backend_why(-ENOTSUP, why, why_size,
-                               "user-mode networking needs libslirp (%s): on Debian it is in the package libslirp0", dlerror());
+        return vio_why(-ENOTSUP, why, why_size,
+                       "user-mode networking needs libslirp (%s): on Debian it is in the package libslirp0", dlerror());
 /* A function pointer out of a data pointer: copied, as ISO C knows no cast for it. */
 #define USER_LOAD(name)                                                                                       \
     {                                                                                                         \
@@ -22,8 +22,8 @@ int user_api_open(struct user_api *api, char *why, size_t why_size)
         memcpy(&api->name, &symbol, sizeof symbol);                                                           \
         if (!symbol) {                                                                                        \
             user_api_close(api);                                                                              \
-            return vio_backend_why(-ENOTSUP, why, why_size, "the libslirp here is too old: it has no %s",     \
-                                   "slirp_" #name);                                                           \
+            return vio_why(-ENOTSUP, why, why_size, "the libslirp here is too old: it has no %s",     \
+                           "slirp_" #name);                                                           \
         }                                                                                                     \
     }
     USER_CALLS(USER_LOAD)

@@ -8,6 +8,6 @@ int vio_net_user_open(const struct vio_net_user_params *params, struct vio_net_b
 {
     (void)params;
     (void)out;
-    return vio_backend_why(-ENOTSUP, why, why_size,
-                           "this vio was built without user-mode networking: on Debian, install libslirp-dev and build it again");
+    return vio_why(-ENOTSUP, why, why_size,
+                   "this vio was built without user-mode networking: on Debian, install libslirp-dev and build it again");
 }

@@ -119,20 +119,20 @@ static int parse_forward(const char *text, struct forward *f, char *why, size_t 
     unsigned n = 0;
 
     if (strlen(text) >= sizeof copy)
-        return vio_backend_why(-EINVAL, why, why_size, "the forward '%.60s...' is too long: at most 63 characters", text);
+        return vio_why(-EINVAL, why, why_size, "the forward '%.60s...' is too long: at most 63 characters", text);
     strcpy(copy, text);
     while (rest && n < 4)
         part[n++] = strsep(&rest, ":");
     if (rest || n < 3 || (strcmp(part[0], "tcp") != 0 && strcmp(part[0], "udp") != 0))
-        return vio_backend_why(-EINVAL, why, why_size,
-                               "the forward '%s' is not tcp|udp:[HOSTADDR:]HOSTPORT:GUESTPORT; tcp:2222:22, for example", text);
+        return vio_why(-EINVAL, why, why_size,
+                       "the forward '%s' is not tcp|udp:[HOSTADDR:]HOSTPORT:GUESTPORT; tcp:2222:22, for example", text);
     *f = (struct forward){ .udp = part[0][0] == 'u', .host.s_addr = htonl(INADDR_LOOPBACK) };
     if (n == 4 && inet_pton(AF_INET, part[1], &f->host) != 1)
-        return vio_backend_why(-EINVAL, why, why_size,
-                               "the forward '%s': '%s' is no IPv4 address of this host; 127.0.0.1 and 0.0.0.0 (all) always are",
-                               text, part[1]);
+        return vio_why(-EINVAL, why, why_size,
+                       "the forward '%s': '%s' is no IPv4 address of this host; 127.0.0.1 and 0.0.0.0 (all) always are",
+                       text, part[1]);
     if (!parse_port(part[n - 2], &f->host_port) || !parse_port(part[n - 1], &f->guest_port))
-        return vio_backend_why(-EINVAL, why, why_size, "the forward '%s': ports are numbers from 1 to 65535", text);
+        return vio_why(-EINVAL, why, why_size, "the forward '%s': ports are numbers from 1 to 65535", text);
     return 0;
 }
 
@@ -160,9 +160,9 @@ static int add_forward(struct user *u, const char *text, bool restricted, char *
     if (ret < 0)
         return ret;
     if (f.udp && restricted)
-        return vio_backend_why(-ENOTSUP, why, why_size,
-                               "the forward '%s': in a restricted network libslirp drops what the guest answers by UDP; use tcp, "
-                               "or leave restricted out", text);
+        return vio_why(-ENOTSUP, why, why_size,
+                       "the forward '%s': in a restricted network libslirp drops what the guest answers by UDP; use tcp, "
+                       "or leave restricted out", text);
     inet_ntop(AF_INET, &f.host, host, sizeof host);
     ret = f.udp ? try_udp(&f) : 0;
     errno = 0;
@@ -172,17 +172,17 @@ static int add_forward(struct user *u, const char *text, bool restricted, char *
     case 0:
         return 0;
     case -EADDRINUSE:
-        return vio_backend_why(ret, why, why_size,
-                               "the forward '%s': %s port %u on %s is taken by another program; choose another port", text,
-                               f.udp ? "UDP" : "TCP", f.host_port, host);
+        return vio_why(ret, why, why_size,
+                       "the forward '%s': %s port %u on %s is taken by another program; choose another port", text,
+                       f.udp ? "UDP" : "TCP", f.host_port, host);
     case -EADDRNOTAVAIL:
-        return vio_backend_why(ret, why, why_size, "the forward '%s': %s is no address of this host", text, host);
+        return vio_why(ret, why, why_size, "the forward '%s': %s is no address of this host", text, host);
     case -EACCES:
-        return vio_backend_why(ret, why, why_size,
-                               "the forward '%s': port %u is reserved (CAP_NET_BIND_SERVICE); choose one from 1024 on", text,
-                               f.host_port);
+        return vio_why(ret, why, why_size,
+                       "the forward '%s': port %u is reserved (CAP_NET_BIND_SERVICE); choose one from 1024 on", text,
+                       f.host_port);
     default:
-        return vio_backend_why(ret, why, why_size, "the forward '%s': %s", text, strerror(-ret));
+        return vio_why(ret, why, why_size, "the forward '%s': %s", text, strerror(-ret));
     }
 }
 
@@ -193,8 +193,8 @@ static int add_forwards(struct user *u, const struct vio_net_user_params *params
 
     for (unsigned n = 0; ret == 0 && forward && forward[n]; n++) {
         if (n == USER_FORWARDS_MAX)
-            return vio_backend_why(-E2BIG, why, why_size, "there are more than %d forwards; start another network for the rest",
-                                   USER_FORWARDS_MAX);
+            return vio_why(-E2BIG, why, why_size, "there are more than %d forwards; start another network for the rest",
+                           USER_FORWARDS_MAX);
         ret = add_forward(u, forward[n], params->restricted, why, why_size);
     }
     return ret;
@@ -219,14 +219,14 @@ static int open_user(struct user *u, const struct vio_net_user_params *params, c
         return ret;
     u->queue.bytes = malloc(USER_QUEUE_BYTES);
     if (!u->queue.bytes)
-        return vio_backend_why(-ENOMEM, why, why_size, "out of memory");
+        return vio_why(-ENOMEM, why, why_size, "out of memory");
     ret = user_turn_open(u);
     if (ret < 0)
-        return vio_backend_why(ret, why, why_size, "user-mode networking: %s", strerror(-ret));
+        return vio_why(ret, why, why_size, "user-mode networking: %s", strerror(-ret));
     u->slirp = make_slirp(u, params->restricted);
     if (!u->slirp)
-        return vio_backend_why(-ENOTSUP, why, why_size, "libslirp %s refuses its configuration: install 4.0 or later",
-                               u->api.version_string());
+        return vio_why(-ENOTSUP, why, why_size, "libslirp %s refuses its configuration: install 4.0 or later",
+                       u->api.version_string());
     user_turn_timers(u);
     return add_forwards(u, params, why, why_size);
 }
@@ -237,7 +237,7 @@ int vio_net_user_open(const struct vio_net_user_params *params, struct vio_net_b
     int ret;
 
     if (!u)
-        return vio_backend_why(-ENOMEM, why, why_size, "out of memory");
+        return vio_why(-ENOMEM, why, why_size, "out of memory");
     u->head.ops = &user_ops;
     u->log = params->log;
     u->epoll_fd = u->timer_fd = -1;

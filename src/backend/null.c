@@ -117,7 +117,7 @@ int vio_block_null_open(uint64_t size, bool read_only, struct vio_block_backend 
         return ret;
     null = calloc(1, sizeof *null);
     if (!null)
-        return vio_backend_why(-ENOMEM, why, why_size, "out of memory");
+        return vio_why(-ENOMEM, why, why_size, "out of memory");
     *null = (struct null_backend){ .head.ops = &null_ops, .size = size, .read_only = read_only };
     *out = &null->head;
     return 0;

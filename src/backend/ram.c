@@ -183,15 +183,15 @@ int vio_block_ram_open(uint64_t size, bool read_only, struct vio_block_backend *
     mapped = (size_t)((size + huge - 1) / huge * huge) + huge;
     base = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)
-        return vio_backend_why(-errno, why, why_size, "a RAM disk of %" PRIu64 " bytes does not fit: %s", size,
-                               strerror(errno));
+        return vio_why(-errno, why, why_size, "a RAM disk of %" PRIu64 " bytes does not fit: %s", size,
+                       strerror(errno));
     madvise(base, mapped, MADV_HUGEPAGE); /* faster, not needed: a host without them refuses */
     madvise(base, mapped, MADV_DONTFORK);
     madvise(base, mapped, MADV_DONTDUMP);
     ram = calloc(1, sizeof *ram);
     if (!ram) {
         munmap(base, mapped);
-        return vio_backend_why(-ENOMEM, why, why_size, "out of memory");
+        return vio_why(-ENOMEM, why, why_size, "out of memory");
     }
     *ram = (struct ram_backend){
         .head.ops = &ram_ops,

@@ -98,7 +98,7 @@ static int check_name(const char *name, char *why, size_t why_size)
 
     if (strlen(name) >= IFNAMSIZ)
         return vio_why(-ENAMETOOLONG, why, why_size, "the interface name %s has %zu characters; it may have %d", name,
-                               strlen(name), IFNAMSIZ - 1);
+                       strlen(name), IFNAMSIZ - 1);
     if (strchr(name, '/') || strchr(name, ' ') || !strcmp(name, ".") || !strcmp(name, ".."))
         return vio_why(-EINVAL, why, why_size, "\"%s\" cannot be the name of an interface", name);
     if (percent && (percent[1] != 'd' || strchr(percent + 1, '%')))
@@ -110,10 +110,10 @@ static int say_no_device(int error, char *why, size_t why_size)
 {
     if (error == -ENOENT || error == -ENODEV || error == -ENXIO)
         return vio_why(error, why, why_size, "no tap can be made, for " TAP_DEVICE " is missing: load the module "
-                               "(modprobe tun), or in a container pass the device in");
+                       "(modprobe tun), or in a container pass the device in");
     if (error == -EACCES || error == -EPERM)
         return vio_why(error, why, why_size, TAP_DEVICE " may not be opened by user %u: let it (chmod 0666 "
-                               TAP_DEVICE "), or pass an open tap by fd=", (unsigned)geteuid());
+                       TAP_DEVICE "), or pass an open tap by fd=", (unsigned)geteuid());
     return vio_why(error, why, why_size, TAP_DEVICE " cannot be opened: %s", strerror(-error));
 }
 
@@ -122,22 +122,22 @@ static int say_not_attached(int error, const char *name, bool existed, char *why
     switch (error) {
     case -EPERM:
         return vio_why(error, why, why_size, "the tap %s cannot be %s by user %u: give vio CAP_NET_ADMIN, or make "
-                               "the tap for this user first (ip tuntap add dev %s mode tap user %u)", name,
-                               existed ? "used" : "made", (unsigned)geteuid(), strchr(name, '%') ? "NAME" : name,
-                               (unsigned)geteuid());
+                       "the tap for this user first (ip tuntap add dev %s mode tap user %u)", name,
+                       existed ? "used" : "made", (unsigned)geteuid(), strchr(name, '%') ? "NAME" : name,
+                       (unsigned)geteuid());
     case -EBUSY:
         return vio_why(error, why, why_size, "the tap %s is in use by another program: stop that, or choose another "
-                               "name", name);
+                       "name", name);
     case -EINVAL:
         return existed ? vio_why(error, why, why_size, "the interface %s is there and is not a tap: choose another "
-                                         "name", name)
+                                 "name", name)
                        : vio_why(error, why, why_size, "the kernel makes no tap with the name %s", name);
     case -E2BIG:
         return vio_why(error, why, why_size, "the tap %s has as many queues open as it may have: stop a program that "
-                               "uses it, or choose another name", name);
+                       "uses it, or choose another name", name);
     default:
         return vio_why(error, why, why_size, "the tap %s cannot be %s: %s", name, existed ? "used" : "made",
-                               strerror(-error));
+                       strerror(-error));
     }
 }
 
@@ -159,7 +159,7 @@ static bool has_one_queue(const char *name)
 static int say_one_queue(const char *name, char *why, size_t why_size)
 {
     return vio_why(-EINVAL, why, why_size, "the tap %s was made for one queue: make it for several (ip tuntap del dev %s "
-                           "mode tap; ip tuntap add dev %s mode tap multi_queue), or ask for one queue", name, name, name);
+                   "mode tap; ip tuntap add dev %s mode tap multi_queue), or ask for one queue", name, name, name);
 }
 
 static int attach(struct tap_host *host, const char *name, bool existed, bool several, char *why, size_t why_size)
@@ -218,13 +218,13 @@ static int use_given(struct tap_host *host, int fd, char *why, size_t why_size)
         return vio_why(-EBADF, why, why_size, "descriptor %d is not open", fd);
     if (ioctl(fd, TUNGETIFF, &r) < 0)
         return vio_why(-EINVAL, why, why_size, "descriptor %d is not a tap: open " TAP_DEVICE
-                               " and attach it to one (TUNSETIFF) before it is passed", fd);
+                       " and attach it to one (TUNSETIFF) before it is passed", fd);
     memcpy(host->name, r.ifr_name, IFNAMSIZ);
     host->name[IFNAMSIZ - 1] = 0;
     /* IFF_NO_PI must be set too, but cannot be asked for: the kernel says by the same bit that there is no filter. */
     if (!(r.ifr_flags & IFF_TAP))
         return vio_why(-EINVAL, why, why_size, "descriptor %d is the interface %s, but not a tap: attach it with "
-                               "IFF_TAP, IFF_NO_PI and IFF_VNET_HDR", fd, host->name);
+                       "IFF_TAP, IFF_NO_PI and IFF_VNET_HDR", fd, host->name);
     if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
         return vio_why(-errno, why, why_size, "descriptor %d: %s", fd, strerror(errno));
     host->fd = fd;
@@ -253,12 +253,12 @@ int tap_host_queue(const struct tap_host *host, int given, int *fd, char *why, s
         return ret;
     if (strcmp(queue.name, host->name) != 0 || queue.vnet != host->vnet)
         ret = vio_why(-EINVAL, why, why_size, "descriptor %d is a queue of %s, and the first one is of %s: all must be "
-                              "queues of one tap, made alike", given, queue.name, host->name);
+                      "queues of one tap, made alike", given, queue.name, host->name);
     if (ret == 0) {
         ret = tap_host_use(queue.fd, false);
         if (ret < 0)
             ret = vio_why(ret, why, why_size, "a queue of the tap %s cannot be detached until it is needed: %s; Linux "
-                                  "3.8 or later does that", host->name, strerror(-ret));
+                          "3.8 or later does that", host->name, strerror(-ret));
     }
     if (ret < 0 && given < 0)
         close(queue.fd);
@@ -273,10 +273,10 @@ static int agree(struct tap_host *host, char *why, size_t why_size)
 
     if (host->vnet && (ioctl(host->fd, TUNSETVNETHDRSZ, &bytes) < 0 || ioctl(host->fd, TUNSETVNETLE, &yes) < 0))
         return vio_why(-errno, why, why_size, "the kernel's tap %s does not do virtio 1 headers: %s; Linux 3.19 or "
-                               "later does", host->name, strerror(errno));
+                       "later does", host->name, strerror(errno));
     ret = find_offloads(host);
     return ret < 0 ? vio_why(ret, why, why_size, "the tap %s: its offloads cannot be set: %s", host->name,
-                                     strerror(-ret)) : 0;
+                             strerror(-ret)) : 0;
 }
 
 /* ------------------------------------------------------------------ what was asked for */
@@ -311,7 +311,7 @@ static int parse_address(const char *text, struct address *a, char *why, size_t 
     }
     if (!a->family || (slash && (!end || *end)) || a->prefix > most)
         return vio_why(-EINVAL, why, why_size, "\"%s\" is not an address with the length of its network, as in "
-                               "192.0.2.1/24 or 2001:db8::1/64", text);
+                       "192.0.2.1/24 or 2001:db8::1/64", text);
     return 0;
 }
 
@@ -351,7 +351,7 @@ static int set_address(const struct tap_host *host, int control, const char *tex
         return ret;
     ret = a.family == AF_INET ? set_address4(host, control, &a) : set_address6(host, &a);
     return ret < 0 ? vio_why(ret, why, why_size, "the interface %s does not get the address %s: %s%s", host->name, text,
-                                     strerror(-ret), ret == -EPERM ? "; that needs CAP_NET_ADMIN" : "") : 0;
+                             strerror(-ret), ret == -EPERM ? "; that needs CAP_NET_ADMIN" : "") : 0;
 }
 
 static bool in_bridge_already(const char *name, const char *bridge)
@@ -376,7 +376,7 @@ static int put_into_bridge(const struct tap_host *host, int control, const char 
 
     if (strlen(bridge) >= IFNAMSIZ)
         return vio_why(-ENAMETOOLONG, why, why_size, "the bridge name %s has %zu characters; it may have %d", bridge,
-                               strlen(bridge), IFNAMSIZ - 1);
+                       strlen(bridge), IFNAMSIZ - 1);
     request_for(&r, bridge);
     r.ifr_ifindex = (int)if_nametoindex(host->name);
     if (ioctl(control, SIOCBRADDIF, &r) == 0)
@@ -386,14 +386,14 @@ static int put_into_bridge(const struct tap_host *host, int control, const char 
         return 0;
     if (error == -ENODEV)
         return vio_why(error, why, why_size, "there is no bridge %s: make it first (ip link add %s type bridge)", bridge,
-                               bridge);
+                       bridge);
     if (error == -EOPNOTSUPP || error == -EINVAL)
         return vio_why(error, why, why_size, "%s takes no interface in: is it a bridge?", bridge);
     if (error == -EBUSY)
         return vio_why(error, why, why_size, "the interface %s is in another bridge: take it out first (ip link set %s "
-                               "nomaster)", host->name, host->name);
+                       "nomaster)", host->name, host->name);
     return vio_why(error, why, why_size, "the interface %s does not get into the bridge %s: %s%s", host->name, bridge,
-                           strerror(-error), error == -EPERM ? "; that needs CAP_NET_ADMIN" : "");
+                   strerror(-error), error == -EPERM ? "; that needs CAP_NET_ADMIN" : "");
 }
 
 static int set_mtu(const struct tap_host *host, int control, uint16_t mtu, char *why, size_t why_size)
@@ -407,8 +407,8 @@ static int set_mtu(const struct tap_host *host, int control, uint16_t mtu, char 
         return 0;
     error = -errno;
     return vio_why(error, why, why_size, "the interface %s does not get an MTU of %u: %s%s", host->name, mtu,
-                           strerror(-error),
-                           error == -EPERM ? "; that needs CAP_NET_ADMIN" : "; 68 to 65521 is possible");
+                   strerror(-error),
+                   error == -EPERM ? "; that needs CAP_NET_ADMIN" : "; 68 to 65521 is possible");
 }
 
 static int bring_up(const struct tap_host *host, int control, char *why, size_t why_size)
@@ -426,7 +426,7 @@ static int bring_up(const struct tap_host *host, int control, char *why, size_t 
     }
     error = -errno;
     return vio_why(error, why, why_size, "the interface %s cannot be brought up: %s%s", host->name, strerror(-error),
-                           error == -EPERM ? "; that needs CAP_NET_ADMIN" : "");
+                   error == -EPERM ? "; that needs CAP_NET_ADMIN" : "");
 }
 
 /* 0: not known. */
