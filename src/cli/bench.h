@@ -53,9 +53,8 @@ struct bench_params {
 };
 
 /* A run. NULL: the sentence is in why, BENCH_WHY bytes. */
-json_t *bench_blk(const struct bench_params *params, char *why);
-json_t *bench_net(const struct bench_params *params, char *why);
-json_t *bench_fs(const struct bench_params *params, char *why);
+typedef json_t *bench_load_fn(const struct bench_params *params, char *why);
+bench_load_fn bench_blk, bench_net, bench_fs;
 
 /* ------------------------------------------------------------------ the device, open */
 

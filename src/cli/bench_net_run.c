@@ -43,9 +43,8 @@ static void want(struct net_run *run)
     }
     if (p->mergeable)
         vio_features_set(&mine, VIRTIO_NET_F_MRG_RXBUF);
-    run->driver.driver.features = vio_features_and(run->driver.driver.features, mine); /*
-     * No offloads: frames are as they are; no filters: they are to nobody.
-     */
+    /* no offloads: frames are as they are; no filters: they are to nobody */
+    run->driver.driver.features = vio_features_and(run->driver.driver.features, mine);
 }
 
 static uint64_t frames_of(const struct bench_params *p)

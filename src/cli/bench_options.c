@@ -73,10 +73,24 @@ static const struct {
     [OPT_VERIFY] = { BLK | NET | FS },
 };
 
-static const struct {
+static int check_blk(struct bench_job *job), check_net(struct bench_job *job), check_fs(struct bench_job *job);
+
+/* The types that there is a load for. */
+static const struct loaded {
     const char *name;
     unsigned char bit;
-} loaded[] = { { "blk", BLK }, { "net", NET }, { "fs", FS } };
+    int (*check)(struct bench_job *job); /* its options, and their defaults */
+    bench_load_fn *load;
+} loaded[] = { { "blk", BLK, check_blk, bench_blk }, { "net", NET, check_net, bench_net }, { "fs", FS, check_fs, bench_fs } };
+
+/* NULL: there is none. */
+static const struct loaded *loaded_of(const char *type)
+{
+    for (unsigned i = 0; i < sizeof(loaded) / sizeof(loaded[0]); i++)
+        if (strcmp(type, loaded[i].name) == 0)
+            return &loaded[i];
+    return NULL;
+}
 
 static int print_help(void)
 {
@@ -187,13 +201,10 @@ static int loss(const char *text, struct bench_params *p)
 
 static int take_type(const char *text, struct bench_job *job)
 {
-    for (unsigned i = 0; i < sizeof(loaded) / sizeof(loaded[0]); i++) {
-        if (strcmp(text, loaded[i].name) == 0) {
-            job->type = config_type_named(text);
-            return EXIT_DONE;
-        }
-    }
-    return usage_error("vio bench", "--type=%s: there is a load for blk, net and fs", text);
+    if (loaded_of(text) == NULL)
+        return usage_error("vio bench", "--type=%s: there is a load for blk, net and fs", text);
+    job->type = config_type_named(text);
+    return EXIT_DONE;
 }
 
 /* ------------------------------------------------------------------ what was given */
@@ -284,14 +295,16 @@ static void imply_type(struct bench_job *job)
 static int check_all(struct bench_job *job)
 {
     struct bench_params *p = &job->params;
-    struct target target = { 0 };
     char why[TARGET_WHY];
 
     if (job->targets == 0)
         return usage_error("vio bench", "no TARGET is named: vio bench vhost-user:PATH");
-    for (unsigned i = 0; i < job->targets; i++)
+    for (unsigned i = 0; i < job->targets; i++) {
+        struct target target = { 0 };
+
         if (target_parse(&target, job->target[i], why) != 0)
             return usage_error("vio bench", "%s", why);
+    }
     if (job->compare != (job->targets == BENCH_TARGETS_MAX))
         return usage_error("vio bench", job->compare ? "--compare wants two TARGETs" : "two TARGETs are for --compare");
     if ((p->queue_size & (p->queue_size - 1)) != 0 && !vio_features_has(p->ring, VIRTIO_F_RING_PACKED))
@@ -392,21 +405,19 @@ static int check_fs(struct bench_job *job)
 
 int bench_options_check(struct bench_job *job)
 {
-    unsigned bit = 0;
+    const struct loaded *found = loaded_of(job->type->name);
     int status;
 
-    for (unsigned i = 0; i < sizeof(loaded) / sizeof(loaded[0]); i++)
-        if (strcmp(job->type->name, loaded[i].name) == 0)
-            bit = loaded[i].bit;
-    if (bit == 0) {
+    if (found == NULL) {
         fprintf(stderr, "vio bench: %s is %s: there is a load for blk, net and fs (--type=TYPE says which it is)\n",
                 job->target[0], job->type->says);
         return EXIT_FAILED;
     }
     for (unsigned i = 0; i < sizeof(only) / sizeof(only[0]); i++)
-        if (given(job, (int)i) && only[i].types != 0 && !(only[i].types & bit))
+        if (given(job, (int)i) && only[i].types != 0 && !(only[i].types & found->bit))
             return usage_error("vio bench", "--%s is not for %s", table[i].name, job->type->says);
-    status = bit == BLK ? check_blk(job) : bit == NET ? check_net(job) : check_fs(job);
+    job->load = found->load;
+    status = found->check(job);
     if (job->nr_sizes == 0)
         job->sizes[job->nr_sizes++] = 0;
     return status;

@@ -10,6 +10,7 @@ enum { BENCH_TARGETS_MAX = 2, BENCH_REPEATS_MAX = 1000, BENCH_SIZES_MAX = 16 };
 struct bench_job {
     struct bench_params params;
     const struct config_type *type; /* NULL: to be seen of the first TARGET */
+    bench_load_fn *load;            /* after bench_options_check() */
     const char *target[BENCH_TARGETS_MAX];
     unsigned targets, repeats;
     bool compare, histogram, json;

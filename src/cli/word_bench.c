@@ -2,7 +2,6 @@
 /* Purpose: `vio bench TARGET`: runs one after the other or two targets in turn, and what came of them. Where it sits: cli/. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "cli/bench_options.h"
@@ -126,22 +125,8 @@ static int report(const struct bench_job *job, const struct group *groups)
     return status == EXIT_DONE && wrong ? EXIT_FAILED : status;
 }
 
-static json_t *(*load_of(const char *type))(const struct bench_params *, char *)
-{
-    static const struct {
-        const char *type;
-        json_t *(*load)(const struct bench_params *, char *);
-    } loads[] = { { "blk", bench_blk }, { "net", bench_net }, { "fs", bench_fs } };
-    unsigned i = 0;
-
-    while (strcmp(loads[i].type, type) != 0) /* one of them: bench_options_check() */
-        i++;
-    return loads[i].load;
-}
-
 static int run_group(struct bench_job *job, struct group *g)
 {
-    json_t *(*load)(const struct bench_params *, char *) = load_of(job->type->name);
     char why[BENCH_WHY];
 
     for (unsigned i = 0; i < job->repeats; i++) {
@@ -149,7 +134,7 @@ static int run_group(struct bench_job *job, struct group *g)
             json_t *result;
 
             job->params.target = job->target[t];
-            result = load(&job->params, why);
+            result = job->load(&job->params, why);
             if (result == NULL || json_array_append_new(g->runs[t], result) != 0) {
                 fprintf(stderr, "vio bench: %s\n", why);
                 return EXIT_FAILED;

@@ -77,6 +77,7 @@ def test_wrong_use(folder):
             (2, [], ["no TARGET"]),
             (2, [path, path], ["two TARGETs are for --compare"]),
             (2, ["--compare", path], ["--compare wants two TARGETs"]),
+            (2, ["vhost:/dev/vhost-net,tap=t0", "vhost:/dev/vhost-vsock,cid=3"], ["two TARGETs are for --compare"]),
             (2, [path, "--block=1000"], ["whole 512-byte sectors"]),
             (2, [path, "--depth=0"], ["--depth=0", "from 1"]),
             (2, [path, "--reads=101"], ["--reads=101"]),
