@@ -2,7 +2,6 @@
 """Disks for the bare-metal tests: a FAT file system by mkfs.fat and mtools, and partition tables written here, so that any field
 of them can be made wrong. All of a disk is one bytearray."""
 import os
-import shutil
 import struct
 import subprocess
 import tempfile

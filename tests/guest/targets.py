@@ -4,27 +4,20 @@
 IOMMU and past it, and vhost of the guest's kernel. What they say is held against what QEMU was told; a probed device works on."""
 import json
 import os
-import socket
-import threading
 
+import viovfio
 from inside import cpio
-from vioguest import BUILD, Failure, Guest, main, say, write_pattern
+from vioguest import VIO, Failure, Guest, main, say, write_pattern
 
-VIO = os.environ.get("VIO", os.path.join(BUILD, "vio"))
 MODULES = ["vfio_iommu_type1", "vfio_pci", "vhost_net", "vhost_vsock", "tun"]
 SIZE = 16 << 20
 ON = "iommu_platform=on,ats=on,disable-legacy=on"
 FUNCTIONS = {"blk": 4, "past": 5, "legacy": 6, "net": 7, "rng": 8, "scsi": 9, "console": 10, "balloon": 11, "polled": 12}
 TYPES = dict.fromkeys(FUNCTIONS, "blk") | {n: n for n in ("net", "rng", "scsi", "console", "balloon")}
 
-SCRIPT = r"""
+SCRIPT = viovfio.BIND + r"""
 check modules sh /modules.sh
 echo 24 >/proc/sys/vm/nr_hugepages
-bind() { # to vfio-pci, or back
-    echo $2 >/sys/bus/pci/devices/$1/driver_override
-    [ ! -e /sys/bus/pci/devices/$1/driver ] || echo $1 >/sys/bus/pci/devices/$1/driver/unbind
-    echo $1 >/sys/bus/pci/drivers_probe
-}
 # said NAME COMMAND...: what it prints, as one line
 said() {
     name=$1
@@ -50,7 +43,7 @@ refused() {
 refused bound 1 "vfio-pci" vio probe pci:@blk@
 refused absent 1 "0000:00:1e.7" vio probe pci:0000:00:1e.7
 refused nonsense 1 "no address" vio probe pci:1e
-for f in @all@; do bind $f vfio-pci; done
+for f in @all@; do bind $f; done
 for pair in @pairs@; do
     said probe-${pair%%=*} vio probe pci:${pair#*=} --json
     said again-${pair%%=*} vio probe pci:${pair#*=} --json
@@ -84,26 +77,8 @@ dmesg | grep -iE "dmar.*fault" && fail faults "the IOMMU stopped DMA"
 """
 
 
-class Echo:
-    """The other end of a network card: each frame goes back."""
-
-    def __init__(self, folder):
-        self.here, self.there = (os.path.join(folder, name) for name in ("echo.sock", "qemu.sock"))
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind(self.here)
-        threading.Thread(target=self.run, daemon=True).start()
-
-    def run(self):
-        while True:
-            frame = self.socket.recv(65536)
-            try:
-                self.socket.sendto(frame, self.there)
-            except OSError:
-                return # the guest has ended
-
-
 def address(name):
-    return "0000:00:%02x.0" % FUNCTIONS[name]
+    return viovfio.address(FUNCTIONS[name])
 
 
 def machine(folder):
@@ -115,9 +90,8 @@ def machine(folder):
         write_pattern(image, SIZE)
         args += ["-drive", "if=none,id=%s,format=raw,file=%s" % (name, image),
                  "-device", "virtio-blk-pci,drive=%s,addr=%x,%s" % (name, FUNCTIONS[name], keys)]
-    echo = Echo(folder)
-    args += ["-netdev", "dgram,id=lan,local.type=unix,local.path=%s,remote.type=unix,remote.path=%s" % (echo.there, echo.here),
-             "-device", "virtio-net-pci,netdev=lan,addr=%x,mac=52:54:00:12:34:56,%s" % (FUNCTIONS["net"], ON)]
+    viovfio.Echo(folder)
+    args += viovfio.card(folder, FUNCTIONS["net"], "mac=52:54:00:12:34:56," + ON)
     args += ["-object", "rng-random,id=random,filename=/dev/urandom"]
     for driver, name in (("virtio-rng-pci,rng=random", "rng"), ("virtio-scsi-pci,num_queues=3", "scsi"),
                          ("virtio-serial-pci,max_ports=5", "console"), ("virtio-balloon-pci", "balloon")):

@@ -13,13 +13,16 @@ from vioguest import BUILD, Failure, say, write_pattern
 DRIVE = os.environ.get("VFIO_DRIVE", os.path.join(BUILD, "tests", "guest", "vfio_drive"))
 SIZE, BLOCK, BLOCKS = 8 << 20, 4096, 32
 
-# vfio_drive says in its last line what it used.
-WORDS = r"""
-bind() {
-    echo vfio-pci >/sys/bus/pci/devices/$1/driver_override
+BIND = r"""
+bind() { # ADDRESS [DRIVER]
+    echo ${2:-vfio-pci} >/sys/bus/pci/devices/$1/driver_override
     [ ! -e /sys/bus/pci/devices/$1/driver ] || echo $1 >/sys/bus/pci/devices/$1/driver/unbind
     echo $1 >/sys/bus/pci/drivers_probe
 }
+"""
+
+# vfio_drive says in its last line what it used.
+WORDS = BIND + r"""
 # wrong NAME WORDS... : the program fails, and says what is in $expect
 wrong() {
     name=$1
@@ -55,7 +58,10 @@ class Echo:
         while True:
             frame = self.socket.recv(65536)
             self.frames += 1
-            self.socket.sendto(frame, self.there)
+            try:
+                self.socket.sendto(frame, self.there)
+            except OSError:
+                return # the guest has ended
 
 
 def expected(before, queues):
@@ -111,6 +117,16 @@ def card(folder, slot, keys):
     return ["-netdev", "dgram,id=lan,local.type=unix,local.path=%s,remote.type=unix,remote.path=%s" % (
         os.path.join(folder, "qemu.sock"), os.path.join(folder, "echo.sock")),
         "-device", "virtio-net-pci,netdev=lan,addr=%x,%s" % (slot, keys)]
+
+
+def check_host(ways, heard, echo, net_says):
+    """What the host's side of disks and of the card came to."""
+    for way in ways:
+        way.check(heard)
+    say("host: %d disks were read as they were written, and hold what was written to them" % len(ways))
+    check_drive("net", heard["drove"]["net"], net_says, 1)
+    if echo.frames != 64:
+        raise Failure("the host saw %d frames" % echo.frames)
 
 
 def listen(guest, seconds):
