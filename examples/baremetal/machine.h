@@ -25,6 +25,11 @@ unsigned baremetal_main(const struct machine *machine);
 
 void machine_putc(char c);
 uint64_t machine_now_ns(void);
+/* Of a counter; hz not 0, and below 2^34. */
+static inline uint64_t machine_ticks_ns(uint64_t ticks, uint64_t hz)
+{
+    return ticks / hz * 1000000000 + ticks % hz * 1000000000 / hz;
+}
 void machine_pause(void);
 /*
  * Registers, or other memory of devices, that the CPU does not cache and does not read ahead; NULL: this address cannot be

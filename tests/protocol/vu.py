@@ -20,6 +20,8 @@ import threading
 import time
 import traceback
 
+from cli_help import listening
+
 # Hundreds of pieces of memory, each two descriptors here; the usual soft limit is 1024.
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 if 0 <= soft < 8192:
@@ -85,16 +87,8 @@ class Server:
         self.thread = threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True)
         self.thread.start()
         if wait:
-            self.wait_for(lambda: self.process.poll() is not None or self.listening(), 10, "a socket")
+            self.wait_for(lambda: self.process.poll() is not None or listening(self.path), 10, "a socket")
             check(self.process.poll() is None, "it ended at once: %s", self.text())
-
-    def listening(self):
-        s = socket.socket(socket.AF_UNIX)
-        try:
-            with open("/proc/net/unix") as table:
-                return any(l.rstrip().endswith(" " + self.path) and l.split()[3] == "00010000" for l in table)
-        finally:
-            s.close()
 
     def _read(self, stream):
         for line in stream:

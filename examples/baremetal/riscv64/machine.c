@@ -24,9 +24,7 @@ static uint64_t counter(void)
 
 uint64_t machine_now_ns(void)
 {
-    uint64_t ticks = counter() - timer_begin;
-
-    return ticks / timer_hz * 1000000000 + ticks % timer_hz * 1000000000 / timer_hz;
+    return machine_ticks_ns(counter() - timer_begin, timer_hz);
 }
 
 void machine_pause(void)

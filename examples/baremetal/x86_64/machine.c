@@ -113,9 +113,7 @@ static void measure_tsc(void)
 
 uint64_t machine_now_ns(void)
 {
-    uint64_t ticks = tsc() - tsc_begin;
-
-    return ticks / tsc_per_ms * 1000000 + ticks % tsc_per_ms * 1000000 / tsc_per_ms;
+    return machine_ticks_ns(tsc() - tsc_begin, tsc_per_ms * 1000);
 }
 
 void machine_pause(void)
